@@ -1,0 +1,1 @@
+"""What a checkpoint says about itself: config.json and generation_config.json."""

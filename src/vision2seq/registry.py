@@ -1,0 +1,88 @@
+"""Names to classes: the one place where lower rooms point to higher ones, as strings, resolved when asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from vision2seq.errors import ConfigError, nearest
+
+_MODELS = "vision2seq.models"
+
+COMPOSITES: dict[str, Any] = {
+    "vision-encoder-decoder": "vision2seq.configuration.composite:VisionEncoderDecoderConfig",
+}
+COMPOSITE_MODELS: dict[str, Any] = {
+    "VisionEncoderDecoderConfig": f"{_MODELS}.vision_encoder_decoder:VisionEncoderDecoderModel",
+}
+
+# model_type → (config class, module class). One line a family.
+ENCODERS: dict[str, tuple[str, str]] = {
+    "vit": (f"{_MODELS}.encoders.vit_config:ViTConfig", f"{_MODELS}.encoders.vit:ViTModel"),
+    "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
+}
+DECODERS: dict[str, tuple[str, str]] = {
+    "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
+    "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
+}
+
+_IMAGE = "vision2seq.processing.image"
+IMAGE_PROCESSORS: dict[str, str] = {
+    "DeiTFeatureExtractor": f"{_IMAGE}.deit:DeiTFeatureExtractor",
+    "DeiTImageProcessor": f"{_IMAGE}.deit:DeiTImageProcessor",
+    "DeiTImageProcessorFast": f"{_IMAGE}.deit:DeiTImageProcessor",
+    "DonutFeatureExtractor": f"{_IMAGE}.donut:DonutFeatureExtractor",
+    "DonutImageProcessor": f"{_IMAGE}.donut:DonutImageProcessor",
+    "DonutImageProcessorFast": f"{_IMAGE}.donut:DonutImageProcessor",
+    "ViTFeatureExtractor": f"{_IMAGE}.vit:ViTFeatureExtractor",
+    "ViTImageProcessor": f"{_IMAGE}.vit:ViTImageProcessor",
+    "ViTImageProcessorFast": f"{_IMAGE}.vit:ViTImageProcessor",
+}
+# What stands in for a missing preprocessor_config.json.
+IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {"deit": "DeiTImageProcessor", "vit": "ViTImageProcessor"}
+
+# What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.
+LOAD_PROCESSOR = "vision2seq.auto:load_processor"
+
+
+def resolve(target: Any) -> Any:
+    """Return the object behind ``"module:name"``; anything that is no string is returned as it is."""
+    if not isinstance(target, str):
+        return target
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def config_class(model_type: str, role: str | None = None) -> Any:
+    """The config class of a model type.
+
+    Args:
+        model_type: As in config.json.
+        role: ``"encoder"``, ``"decoder"`` or ``None`` for any.
+
+    Raises:
+        ConfigError: Nobody registered that type for that role.
+    """
+    tables: list[dict[str, Any]] = []
+    if role in (None, "encoder"):
+        tables.append({name: pair[0] for name, pair in ENCODERS.items()})
+    if role in (None, "decoder"):
+        tables.append({name: pair[0] for name, pair in DECODERS.items()})
+    if role is None:
+        tables.insert(0, COMPOSITES)
+    known: dict[str, Any] = {name: target for table in tables for name, target in table.items()}
+    if model_type not in known:
+        what = f"{role} of type" if role else "model type"
+        raise ConfigError(
+            f"Unknown {what} {model_type!r}.{nearest(model_type, known)} Known: {', '.join(sorted(known))}. "
+            "AutoConfig.register(model_type, config_class) adds one."
+        )
+    return resolve(known[model_type])
+
+
+def model_class(model_type: str, role: str) -> Any:
+    """The module class of an encoder or decoder type; see `config_class` for errors."""
+    table = ENCODERS if role == "encoder" else DECODERS
+    if model_type not in table:
+        config_class(model_type, role)  # raises, with the list of known ones
+    return resolve(table[model_type][1])
