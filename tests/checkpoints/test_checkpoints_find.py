@@ -1,0 +1,166 @@
+"""Which files are taken, in which order, and what is said when none can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vision2seq.checkpoints import find_weights
+from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        if ".index" in name:
+            suffix = "safetensors" if "safetensors" in name else "bin"
+            path.write_text(json.dumps({"weight_map": {"a": f"s-1.{suffix}", "b": f"s-2.{suffix}"}}))
+            make(folder, f"s-1.{suffix}", f"s-2.{suffix}")
+        else:
+            path.write_bytes(b"x")
+
+
+def test_order_of_preference(tmp_path: Path) -> None:
+    order = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"]
+    make(tmp_path, *order)
+    for name in order:
+        found = find_weights(tmp_path)
+        assert (found.index or found.files[0]).name == name
+        assert found.format == ("safetensors" if "safetensors" in name else "pickle")
+        (tmp_path / name).unlink()
+
+
+def test_sharded_lists_every_shard_once(tmp_path: Path) -> None:
+    make(tmp_path, "pytorch_model.bin.index.json")
+    found = find_weights(str(tmp_path))
+    assert [path.name for path in found.files] == ["s-1.bin", "s-2.bin"]
+    assert found.weight_map == {"a": "s-1.bin", "b": "s-2.bin"}
+    assert found.total_bytes == 2
+
+
+def test_use_safetensors(tmp_path: Path) -> None:
+    make(tmp_path, "model.safetensors", "pytorch_model.bin")
+    assert find_weights(tmp_path, use_safetensors=False).format == "pickle"
+    assert find_weights(tmp_path, use_safetensors=True).format == "safetensors"
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(CheckpointNotFoundError, match=r"leave use_safetensors=True out to read it"):
+        find_weights(tmp_path, use_safetensors=True)
+    (tmp_path / "pytorch_model.bin").rename(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointNotFoundError, match=r"leave use_safetensors=False out to read it"):
+        find_weights(tmp_path, use_safetensors=False)
+    with pytest.raises(OptionError, match=r"use_safetensors='yes'; expected True, False or None"):
+        find_weights(tmp_path, use_safetensors="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.fp16.safetensors",
+        "model.safetensors.index.fp16.json",
+        "model.fp16.safetensors.index.json",
+        "pytorch_model.fp16.bin",
+        "pytorch_model.bin.index.fp16.json",
+        "pytorch_model.fp16.bin.index.json",
+    ],
+)
+def test_variant(tmp_path: Path, name: str) -> None:
+    make(tmp_path, name)
+    found = find_weights(tmp_path, variant="fp16")
+    assert (found.index or found.files[0]).name == name
+    with pytest.raises(CheckpointNotFoundError, match=r"No weights in .*expected model\.safetensors"):
+        find_weights(tmp_path)
+    with pytest.raises(CheckpointNotFoundError, match=r"Variants there: fp16\. Did you mean 'fp16'\?"):
+        find_weights(tmp_path, variant="fp61")
+
+
+def test_variant_that_is_not_there_but_plain_weights_are(tmp_path: Path) -> None:
+    make(tmp_path, "model.safetensors")
+    with pytest.raises(CheckpointNotFoundError, match=r"leave variant= out"):
+        find_weights(tmp_path, variant="fp16")
+
+
+@pytest.mark.parametrize("variant", ["", "../x", "a/b", ".hidden"])
+def test_variant_that_is_no_name(tmp_path: Path, variant: str) -> None:
+    with pytest.raises(OptionError, match="cannot be part of a file name"):
+        find_weights(tmp_path, variant=variant)
+
+
+def test_one_file_may_be_named_itself(tmp_path: Path) -> None:
+    make(tmp_path, "other.safetensors", "other.pt", "other.safetensors.index.json")
+    assert find_weights(tmp_path / "other.safetensors").format == "safetensors"
+    assert find_weights(tmp_path / "other.pt").format == "pickle"
+    assert len(find_weights(tmp_path / "other.safetensors.index.json").files) == 2
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFoundError, match=r"No checkpoint folder '.*nowhere': it does not exist"):
+        find_weights(tmp_path / "nowhere")
+    with pytest.raises(
+        CheckpointNotFoundError, match=r"expected model.safetensors or pytorch_model.bin.*folder is empty"
+    ):
+        find_weights(tmp_path)
+    make(tmp_path, "config.json", "vocab.txt")
+    with pytest.raises(OSError, match=r"Files there: config\.json, vocab\.txt"):
+        find_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [
+        ("tf_model.h5", "TensorFlow"),
+        ("model.ckpt.index", "TensorFlow"),
+        ("model.ckpt-100.data-00000-of-00001", "TensorFlow"),
+        ("flax_model.msgpack", "Flax"),
+    ],
+)
+def test_foreign_weights(tmp_path: Path, name: str, framework: str) -> None:
+    make(tmp_path, name.replace(".index", ".idx"))
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CheckpointNotFoundError, match=f"{framework} weights found, not supported yet"):
+        find_weights(tmp_path)
+
+
+def test_index_that_names_an_absent_shard(tmp_path: Path) -> None:
+    make(tmp_path, "model.safetensors.index.json")
+    (tmp_path / "s-2.safetensors").unlink()
+    with pytest.raises(
+        CheckpointNotFoundError, match=r"names 2 shards, but 1 of them are not there: s-2\.safetensors\."
+    ):
+        find_weights(tmp_path)
+
+
+@pytest.mark.parametrize("shard", ["../evil.bin", "/etc/passwd", "a/../../b", "..\\evil", "C:evil", "a\0b", ""])
+def test_index_that_points_outside(tmp_path: Path, shard: str) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (tmp_path / "evil.bin").write_bytes(b"x")
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(CheckpointCorruptError, match="lies outside its folder"):
+        find_weights(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "no weight_map"),
+        ("{}", "no weight_map"),
+        ('{"weight_map": {}}', "no weight_map"),
+        ('{"weight_map": {"a": 1}}', "values that are not file names"),
+        ("", "it is empty"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+    ],
+)
+def test_index_that_is_none(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointCorruptError, match=found):
+        find_weights(tmp_path)
+
+
+def test_finding_files_loads_no_torch() -> None:
+    code = "import sys; from vision2seq.checkpoints import find_weights; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
