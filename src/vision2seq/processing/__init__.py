@@ -1,0 +1,1 @@
+"""Pictures to tensors, and text to tokens and back."""

@@ -1,0 +1,4 @@
+"""Pictures in, ``pixel_values`` out: reading anything as RGB, and the processors that checkpoints name.
+
+Nothing is imported here, so that the cost of a processor is paid by whoever asks for it.
+"""

@@ -1,0 +1,115 @@
+"""Telling which kind of tokenizer a folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, processors
+
+from vision2seq.errors import TokenizerError
+from vision2seq.processing.text import files as names
+from vision2seq.processing.text.byte_level import BART, GPT2, ROBERTA
+from vision2seq.processing.text.files import TokenizerFiles
+from vision2seq.processing.text.japanese import BERT_JAPANESE
+from vision2seq.processing.text.style import GENERIC, NOUGAT, Style
+from vision2seq.processing.text.unigram import XLM_ROBERTA
+from vision2seq.processing.text.wordpiece import BERT
+
+STYLES = (ROBERTA, BART, GPT2, XLM_ROBERTA, BERT, BERT_JAPANESE, NOUGAT, GENERIC)
+_OF_DECODER = {
+    "bart": BART,
+    "bert": BERT,
+    "electra": BERT,
+    "gpt2": GPT2,
+    "mbart": XLM_ROBERTA,
+    "roberta": ROBERTA,
+    "trocr": ROBERTA,
+    "xlm-roberta": XLM_ROBERTA,
+}
+"""What a decoder's ``model_type`` suggests, asked last."""
+
+
+def choose_style(
+    pinned: Style | None, files: TokenizerFiles, backend: Backend | None, model_type: str | None = None
+) -> tuple[Style, str, bool]:
+    """The kind of a tokenizer, the class name to write, and whether a class or a file states it.
+
+    Args:
+        pinned: The kind of the class that was called, which wins.
+        files: What there is to read.
+        backend: What tokenizer.json holds, if there is one.
+        model_type: Of the decoder.
+
+    Raises:
+        TokenizerError: No known kind fits the files.
+    """
+    stated = files.config.get("tokenizer_class") or files.class_hint
+    if pinned is not None:
+        ours = isinstance(stated, str) and _style_named(stated) is pinned
+        return pinned, str(stated) if ours else written_name(pinned), True
+    if isinstance(stated, str) and stated not in ("TokenizersBackend", "PreTrainedTokenizer"):
+        style = _style_named(stated)
+        if style is not None:
+            return style, stated, True
+        if backend is not None:  # a class that adds nothing to how a tokenizer.json splits
+            return _implied_by(backend, model_type), stated, True
+        known = ", ".join(name for style in STYLES for name in style.classes if style.files)
+        raise TokenizerError(
+            f"{files.name} says tokenizer_class {stated!r} and holds {', '.join(files.vocabularies)}. Missing is "
+            f"{names.TOKENIZER_JSON}, without which only these are known: {known}. Save it there as a fast tokenizer."
+        )
+    style = _implied(files, model_type) if backend is None else _implied_by(backend, model_type)
+    return style, written_name(style), False
+
+
+def _style_named(class_name: str) -> Style | None:
+    plain = class_name.removesuffix("Fast")
+    return next((style for style in STYLES if plain in style.classes), None)
+
+
+def written_name(style: Style) -> str:
+    """The class name that stands for a kind in tokenizer_config.json."""
+    return style.classes[0] if style.files else style.classes[0] + "Fast"
+
+
+def _implied(files: TokenizerFiles, model_type: str | None) -> Style:
+    """The kind that vocabulary files look like."""
+    present = files.vocabularies
+    if names.VOCAB_JSON in present or names.MERGES in present:
+        vocab = names.read_vocabulary(files.path(names.VOCAB_JSON))
+        files.path(names.MERGES)  # raises if it is not there
+        if "<s>" in vocab and "</s>" in vocab:
+            return ROBERTA
+        if "<|endoftext|>" in vocab:
+            return GPT2
+        hinted = _OF_DECODER.get(model_type or "")
+        return hinted if hinted in (ROBERTA, BART) else GPT2
+    return XLM_ROBERTA if names.SENTENCEPIECE in present else BERT
+
+
+def _implied_by(backend: Backend, model_type: str | None) -> Style:
+    """The kind that the parts of a tokenizer.json look like."""
+    has = backend.token_to_id
+    if isinstance(backend.model, models.WordPiece) and has("[CLS]") is not None:
+        return BERT
+    if isinstance(backend.post_processor, processors.RobertaProcessing):
+        return ROBERTA
+    if isinstance(backend.model, models.Unigram):
+        numbered = [has(text) for text in ("<s>", "<pad>", "</s>", "<unk>")]
+        return XLM_ROBERTA if numbered == [0, 1, 2, 3] else GENERIC
+    if isinstance(backend.model, models.BPE) and isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel):
+        if has("<s>") is not None and has("</s>") is not None:
+            return ROBERTA
+        if has("<|endoftext|>") is not None:
+            return GPT2
+    hinted = _OF_DECODER.get(model_type or "", GENERIC)
+    return hinted if any(has(text) is not None for text in hinted.specials.values()) else GENERIC
+
+
+def vocab_name(style: Style | None, path: Path) -> str:
+    """Which of the vocabulary files a file of any name stands for."""
+    if style is not None and style.files:
+        return style.files[0]
+    by_suffix = {".model": names.SENTENCEPIECE, ".txt": names.VOCAB_TXT}
+    return by_suffix.get(path.suffix, names.VOCAB_JSON)

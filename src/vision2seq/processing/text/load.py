@@ -1,0 +1,124 @@
+"""The tokenizer classes by the names that checkpoints and old scripts use, and the choice between them for a folder."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from vision2seq.processing.text.byte_level import BART, GPT2, ROBERTA
+from vision2seq.processing.text.choose import choose_style, written_name
+from vision2seq.processing.text.files import TokenizerFiles
+from vision2seq.processing.text.japanese import BERT_JAPANESE
+from vision2seq.processing.text.style import GENERIC, NOUGAT
+from vision2seq.processing.text.tokenizer import Tokenizer, read_tokenizer_json
+from vision2seq.processing.text.unigram import XLM_ROBERTA
+from vision2seq.processing.text.wordpiece import BERT
+
+
+def load_tokenizer(folder: str | os.PathLike[str], model_type: str | None = None, **overrides: Any) -> Tokenizer:
+    """Read the tokenizer of a checkpoint folder as one of the class that its files name or imply.
+
+    Args:
+        folder: Holds one of the file layouts, or is a tokenizer.json.
+        model_type: Of the decoder, such as ``"gpt2"``: decides what files leave open.
+        overrides: Any key of tokenizer_config.json; they win over the files.
+
+    Raises:
+        CheckpointNotFoundError: No such folder.
+        TokenizerError: Files are missing, garbled or contradict each other, or are of no known kind.
+        UnknownOptionError: An override that no tokenizer has.
+    """
+    files = TokenizerFiles.find(folder)
+    backend = read_tokenizer_json(files)
+    style, class_name, stated = choose_style(None, files, backend, model_type)
+    chosen = CLASSES.get(class_name) or CLASSES.get(written_name(style), PreTrainedTokenizerFast)
+    return chosen._from_files(files, overrides, backend, style, class_name, stated)
+
+
+class RobertaTokenizer(Tokenizer):
+    """RoBERTa's and TrOCR's: byte-level BPE, ``<s> … </s>`` around the text."""
+
+    style = ROBERTA
+
+
+class RobertaTokenizerFast(RobertaTokenizer):
+    """The same as `RobertaTokenizer`."""
+
+
+class BartTokenizer(Tokenizer):
+    """BART's, which is RoBERTa's."""
+
+    style = BART
+
+
+class BartTokenizerFast(BartTokenizer):
+    """The same as `BartTokenizer`."""
+
+
+class GPT2Tokenizer(Tokenizer):
+    """GPT-2's: byte-level BPE, nothing around the text."""
+
+    style = GPT2
+
+
+class GPT2TokenizerFast(GPT2Tokenizer):
+    """The same as `GPT2Tokenizer`."""
+
+
+class XLMRobertaTokenizer(Tokenizer):
+    """XLM-RoBERTa's and small TrOCR's: SentencePiece in fairseq's numbering, ``<s> … </s>`` around the text."""
+
+    style = XLM_ROBERTA
+
+
+class XLMRobertaTokenizerFast(XLMRobertaTokenizer):
+    """The same as `XLMRobertaTokenizer`."""
+
+
+class BertTokenizer(Tokenizer):
+    """BERT's: WordPiece, ``[CLS] … [SEP]`` around the text."""
+
+    style = BERT
+
+
+class BertTokenizerFast(BertTokenizer):
+    """The same as `BertTokenizer`."""
+
+
+class BertJapaneseTokenizer(Tokenizer):
+    """manga-ocr's: one token a character, ``[CLS] … [SEP]`` around the text."""
+
+    style = BERT_JAPANESE
+
+
+class NougatTokenizerFast(Tokenizer):
+    """Nougat's: a tokenizer.json, with names for its special tokens."""
+
+    style = NOUGAT
+
+
+class PreTrainedTokenizerFast(Tokenizer):
+    """Whatever a tokenizer.json says, with no special tokens but those that files or options name."""
+
+    style = GENERIC
+
+
+CLASSES: dict[str, type[Tokenizer]] = {
+    cls.__name__: cls
+    for cls in (
+        BartTokenizer,
+        BartTokenizerFast,
+        BertJapaneseTokenizer,
+        BertTokenizer,
+        BertTokenizerFast,
+        GPT2Tokenizer,
+        GPT2TokenizerFast,
+        NougatTokenizerFast,
+        PreTrainedTokenizerFast,
+        RobertaTokenizer,
+        RobertaTokenizerFast,
+        XLMRobertaTokenizer,
+        XLMRobertaTokenizerFast,
+    )
+}
+"""Class names that configs may state, to the classes here."""

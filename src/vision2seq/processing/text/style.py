@@ -1,0 +1,86 @@
+"""What sets one kind of tokenizer apart from another, as data: its files, special tokens and how it is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
+
+from vision2seq.errors import TokenizerError
+from vision2seq.processing.text.files import TokenizerFiles
+
+SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+Special = str | AddedToken
+
+
+def _leave(backend: Backend, specials: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    """Leave a tokenizer as it is."""
+
+
+def _no_build(files: TokenizerFiles, options: Mapping[str, Any]) -> Backend:
+    files.path("tokenizer.json")  # raises: there is nothing else to read it from
+    raise AssertionError("a tokenizer.json is never built")
+
+
+def _plain(name: str, text: str, from_parts: bool) -> Special:
+    return text
+
+
+@dataclass(frozen=True)
+class Style:
+    """One kind of tokenizer.
+
+    Attributes:
+        name: Short name, for messages.
+        classes: Class names of transformers that mean this kind, without ``Fast``; the first is the one written.
+        files: What it is built from where there is no tokenizer.json.
+        specials: Name to text of the special tokens that it has unless a file says otherwise.
+        inputs: What a call returns.
+        flag: Name, text and whether the tokenizer was built from parts → the special token with its flags.
+        build: Makes the vocabulary, normaliser, splitter and decoder from `files`.
+        finish: Adds what needs the ids of special tokens.
+        adjust: Applies options to a tokenizer that came from a tokenizer.json.
+        clean_up: Whether decoding removes spaces before punctuation if built from parts and no file says.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    specials: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ("input_ids", "attention_mask")
+    flag: Callable[[str, str, bool], Special] = _plain
+    build: Callable[[TokenizerFiles, Mapping[str, Any]], Backend] = _no_build
+    finish: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
+    adjust: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
+    clean_up: bool = False
+
+
+GENERIC = Style(
+    name="generic",
+    classes=("PreTrainedTokenizer",),
+    inputs=("input_ids", "token_type_ids", "attention_mask"),
+)
+
+NOUGAT = Style(
+    name="Nougat",
+    classes=("NougatTokenizer",),
+    specials={"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"},
+)
+"""A tokenizer.json whose special tokens have names even where no file gives them."""
+
+
+def special_id(backend: Backend, specials: Mapping[str, str], name: str) -> tuple[str, int]:
+    """Text and id of a special token that a kind of tokenizer cannot do without.
+
+    Raises:
+        TokenizerError: It is unset.
+    """
+    text = specials.get(name)
+    index = backend.token_to_id(text) if text else None
+    if text is None or index is None:
+        raise TokenizerError(f"The tokenizer has no {name}, and this kind of tokenizer needs one. Set it.")
+    return text, index
