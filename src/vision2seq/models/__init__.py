@@ -1,0 +1,1 @@
+"""The families: one file each, parameter names as in the checkpoints."""

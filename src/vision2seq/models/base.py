@@ -1,0 +1,330 @@
+"""PreTrainedModel: what every model of this package can do besides computing: be loaded, saved, initialised, asked."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vision2seq import checkpoints, hub
+from vision2seq.configuration.base import Config, merge
+from vision2seq.configuration.generation import IN_MODEL_CONFIGS
+from vision2seq.errors import ConfigError, OptionError, UnknownOptionError, UnsupportedError, nearest
+
+Model = TypeVar("Model", bound="PreTrainedModel")
+
+# Arguments of old scripts that asked for what is always so here.
+_NO_LONGER_NEEDED = ("low_cpu_mem_usage", "_fast_init", "mirror", "offload_state_dict", "weights_only", "_from_auto")
+_NOT_BUILT = {
+    "from_tf": "reading TensorFlow weights",
+    "from_flax": "reading Flax weights",
+    "state_dict": "taking weights from a state dict",
+    "quantization_config": "quantised weights",
+    "load_in_8bit": "quantised weights",
+    "load_in_4bit": "quantised weights",
+    "gguf_file": "reading GGUF files",
+    "trust_remote_code": "code from checkpoints",
+    "tp_plan": "tensor parallelism",
+    "max_memory": "spreading a model over devices",
+    "offload_folder": "spreading a model over devices",
+}
+_OPTIONS = ("config", "dtype", "torch_dtype", "device", "device_map", "variant", "use_safetensors")
+_MORE_OPTIONS = ("ignore_mismatched_sizes", "output_loading_info", "attn_implementation")
+
+
+class PreTrainedModel(nn.Module):
+    """A module with a config, whose parameters have the names of the checkpoints."""
+
+    config_class: ClassVar[Any] = Config
+    base_model_prefix: ClassVar[str] = ""
+    main_input_name: ClassVar[str] = "pixel_values"
+    _not_needed: ClassVar[tuple[str, ...]] = ()
+    """Patterns of own parameters that nothing which counts depends on: no word is said if a checkpoint lacks them."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        if not isinstance(config, self.config_class):
+            raise ConfigError(
+                f"{type(self).__name__} was given a {type(config).__name__}; expected a {self.config_class.__name__}."
+            )
+        self.config = config
+        self.gradient_checkpointing = False
+
+    # --------------------------------------------------------------------------------------------------- making one
+
+    @classmethod
+    def _from_config(
+        cls: type[Model],
+        config: Any,
+        *,
+        dtype: Any = None,
+        torch_dtype: Any = None,
+        device: Any = None,
+        attn_implementation: str | None = None,
+    ) -> Model:
+        """Build the architecture with fresh weights from a copy of the config; in training mode, as the reference."""
+        wanted = _dtype(dtype if dtype is not None else torch_dtype, None) or torch.float32
+        with torch.device("meta"):
+            model = cls(config.copy())
+        model.to(wanted).to_empty(device=device or "cpu")
+        for module in model.modules():
+            reset_buffers = getattr(module, "reset_buffers", None)
+            if callable(reset_buffers):
+                reset_buffers()
+        model.tie_weights()
+        model.init_weights()
+        return model.to(device=device or "cpu", dtype=wanted)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Model], pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a model from a folder, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: A folder with config.json and weights, or the name of a bundled model.
+            model_args: Nothing; there for the reference's signature.
+            kwargs: ``config`` (object, dict, folder or file), ``dtype`` or ``torch_dtype`` (a dtype, its name or
+                ``"auto"``; default float32), ``device`` or ``device_map`` (one device), ``variant``,
+                ``use_safetensors``, ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``);
+                any attribute of the config, which is set; dicts meant for sub-configs are merged into them.
+
+        Raises:
+            CheckpointNotFoundError: No such folder, or no config or weights in it.
+            CheckpointCorruptError: A file that cannot be read; UnsafePickleError if it asks to run code.
+            WeightsMismatchError: Tensors whose shapes disagree with the config.
+            UnknownOptionError: An argument that nobody knows.
+        """
+        if model_args:
+            raise OptionError(f"{cls.__name__}.from_pretrained takes no further positional arguments: {model_args!r}.")
+        folder = hub.locate(pretrained_model_name_or_path, kwargs)
+        config = kwargs.pop("config", None)
+        options = {name: kwargs.pop(name, None) for name in (*_OPTIONS[1:], *_MORE_OPTIONS)}
+        for name in _NO_LONGER_NEEDED:
+            kwargs.pop(name, None)
+        for name, what in _NOT_BUILT.items():
+            if kwargs.pop(name, None):
+                raise UnsupportedError(f"{name}=… was given, but {what} is not built in this release; leave it out.")
+        config = cls._config(folder, config, kwargs)
+        files = checkpoints.find_weights(folder, variant=options["variant"], use_safetensors=options["use_safetensors"])
+        requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
+        dtype = _dtype(requested, lambda: config.dtype or checkpoints.stored_dtype(files)) or torch.float32
+        device = _device(options["device"], options["device_map"])
+        with torch.device("meta"):
+            model = cls(config)
+        config = model.config
+        stored = checkpoints.stored_dtype(files)
+        copied = stored != dtype or device.type != "cpu"
+        report = checkpoints.fill(
+            model,
+            model._renamed(checkpoints.read_tensors(files, will_copy=copied)),
+            dtype=dtype,
+            device=device,
+            ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
+        )
+        report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
+        config.dtype = str(dtype).removeprefix("torch.")
+        config.name_or_path = str(pretrained_model_name_or_path)
+        model.eval()
+        model._loaded_from(folder)
+        text = report.warning_text(str(pretrained_model_name_or_path))
+        if text and not options["output_loading_info"]:
+            warnings.warn(text, UserWarning, stacklevel=2)
+        return (model, report.to_dict()) if options["output_loading_info"] else model
+
+    @classmethod
+    def _config(cls, folder: Path, config: Any, changes: dict[str, Any]) -> Any:
+        """The config that a loading is to use, always a new one, with the changes that a caller wants."""
+        if isinstance(config, Config):
+            config = config.copy()
+        elif config is None or isinstance(config, str | os.PathLike):
+            config = cls.config_class.from_pretrained(folder if config is None else config)
+        elif isinstance(config, dict):
+            config = cls.config_class.from_dict(config)
+        else:
+            raise ConfigError(
+                f"config is a {type(config).__name__}; expected a config object, a dict, a folder or file."
+            )
+        if not isinstance(config, cls.config_class):
+            raise ConfigError(
+                f"{cls.__name__} cannot use a {type(config).__name__}; expected {cls.config_class.__name__}."
+            )
+        known = cls.config_class.known_keys() | IN_MODEL_CONFIGS | set(config)
+        for name in changes:
+            if name not in known:
+                raise UnknownOptionError(
+                    f"{cls.__name__}.from_pretrained got an unknown argument {name!r}: it is neither an option nor an "
+                    f"attribute of the config.{nearest(name, (*known, *_OPTIONS, *_MORE_OPTIONS))}"
+                )
+        merge(config, changes)
+        return config
+
+    def _renamed(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """Put the prefix of the base model before names that lack it, or take it away, as the file was saved."""
+        known = set(self.state_dict())
+        prefix = f"{self.base_model_prefix}."
+        for name, tensor in tensors:
+            if name not in known and len(prefix) > 1:
+                if prefix + name in known:
+                    name = prefix + name
+                elif name.startswith(prefix) and name.removeprefix(prefix) in known:
+                    name = name.removeprefix(prefix)
+            yield name, tensor
+
+    def _is_not_needed(self, name: str) -> bool:
+        return any(re.search(pattern, name) for pattern in self._not_needed)
+
+    def _loaded_from(self, folder: Path) -> None:
+        """Called at the end of loading: a place for what else a folder holds."""
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        max_shard_size: int | str = "5GB",
+        variant: str | None = None,
+        safe_serialization: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+    ) -> None:
+        """Write config.json and the weights; transformers reads them.
+
+        Args:
+            save_directory: A folder, made if missing.
+            max_shard_size: Bytes, or a text such as ``"200MB"``: larger models are written in several files.
+            variant: Becomes part of the file names.
+            safe_serialization: False writes ``pytorch_model.bin``.
+            state_dict: Weights to write instead of the model's own.
+        """
+        directory = Path(save_directory)
+        if directory.is_file():
+            raise OptionError(f"{directory} is a file; expected a folder to save the model into.")
+        config = self.config.copy()
+        config.architectures = [type(self).__name__]
+        config.dtype = str(self.dtype).removeprefix("torch.")
+        checkpoints.save_weights(
+            self if state_dict is None else state_dict,
+            directory,
+            max_shard_size=max_shard_size,
+            variant=variant,
+            safe_serialization=safe_serialization,
+        )
+        config.save_pretrained(directory)
+
+    # ------------------------------------------------------------------------------------------------------ weights
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise one module's own parameters as the family's paper or reference does."""
+
+    def init_weights(self) -> None:
+        """Initialise all weights anew."""
+        with torch.no_grad():
+            self.apply(self._init_weights)
+
+    def get_input_embeddings(self) -> Any:
+        """The token embeddings, or None."""
+        return None
+
+    def get_output_embeddings(self) -> Any:
+        """The projection to the vocabulary, or None."""
+        return None
+
+    def tie_weights(self) -> None:
+        """Make the output projection and the token embeddings one matrix, if the config says so."""
+        embeddings, head = self.get_input_embeddings(), self.get_output_embeddings()
+        if embeddings is not None and head is not None and self.config.tie_word_embeddings:
+            head.weight = embeddings.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are."""
+        return next(parameter.dtype for parameter in self.parameters() if parameter.is_floating_point())
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """How many numbers the model has; tied ones count once."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    # ------------------------------------------------------------------------------------------------------ running
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """In training, compute each layer a second time instead of keeping what is inside it."""
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel):
+                module.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep everything again."""
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel):
+                module.gradient_checkpointing = False
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether it is on anywhere."""
+        return any(isinstance(m, PreTrainedModel) and m.gradient_checkpointing for m in self.modules())
+
+    def checkpointed(self, layer: nn.Module, *args: Any) -> Any:
+        """Call a layer, in training with gradient checkpointing if that is on."""
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(layer, *args, use_reentrant=False)
+        return layer(*args)
+
+    def returned(self, output: Any, return_dict: bool | None) -> Any:
+        """The output as it was asked for: as an object, or as a tuple."""
+        wanted = self.config.return_dict if return_dict is None else return_dict
+        return output if wanted else output.to_tuple()
+
+
+def _dtype(value: Any, auto: Any) -> torch.dtype | None:
+    """Turn a dtype, its name or ``"auto"`` into a dtype."""
+    if value == "auto" and auto is not None:
+        value = auto()
+    if value is None:
+        return None
+    found = value if isinstance(value, torch.dtype) else getattr(torch, str(value).removeprefix("torch."), None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise OptionError(
+            f"dtype={value!r}; expected a floating-point torch dtype such as torch.float16, its name, or 'auto'."
+        )
+    return found
+
+
+def _device(device: Any, device_map: Any) -> torch.device:
+    """The one device that the two arguments mean."""
+    if isinstance(device_map, dict) and device_map:
+        places = set(map(str, device_map.values()))
+        if len(places) != 1:
+            raise UnsupportedError(
+                f"device_map names {len(places)} devices ({', '.join(sorted(places))}); this package puts a model on "
+                "one. Name one device."
+            )
+        device_map = places.pop()
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        device_map = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = device if device is not None else device_map
+    if isinstance(chosen, str) and chosen.isdigit():
+        chosen = int(chosen)
+    try:
+        found = torch.device("cpu" if chosen is None else chosen)
+    except (RuntimeError, TypeError) as error:
+        raise OptionError(
+            f"device {chosen!r} is none that torch knows ({error}); expected 'cpu' or 'cuda:0'."
+        ) from None
+    count = torch.cuda.device_count() if found.type == "cuda" else 0
+    if found.type == "cuda" and (found.index or 0) >= count:
+        raise OptionError(
+            f"device {chosen!r} was asked for, but torch finds {count} CUDA devices here; use 'cpu', or install a "
+            "torch and a driver that see the card."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Causal text decoders with cross-attention: ids B T and memory B S D → logits B T V."""

@@ -1,0 +1,1 @@
+"""Vision encoders: pixels B C H W → hidden states B S D."""

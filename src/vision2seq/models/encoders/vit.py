@@ -1,0 +1,269 @@
+"""ViT and DeiT: an image cut into patches, then a pre-norm transformer encoder.
+
+Papers: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words"; Touvron et al. 2020, "Training data-efficient image
+transformers & distillation through attention". Against the plain transformer encoder:
+
+* a convolution with stride = kernel = patch makes the tokens; positions are learned
+* one token in front that belongs to no patch (ViT: cls; DeiT: cls and distillation), passed on to the decoder as well
+* image and patch may be of any height and width
+* a pooler hangs on the cls token; no decoder reads it, and many checkpoints come without
+
+B images, C channels, H W pixels, S tokens, D hidden size, N heads, K channels of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vision2seq.errors import ConfigError, ImageError
+from vision2seq.layers.activations import activation
+from vision2seq.layers.attention import attend
+from vision2seq.layers.outputs import EncoderOutput
+from vision2seq.models.base import PreTrainedModel
+from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ConfigError(f"image_size or patch_size is {value!r}; expected a number of pixels or [height, width].")
+    return int(value[0]), int(value[1])
+
+
+class PatchEmbeddings(nn.Module):
+    """Cuts images (B, C, H, W) into patches and projects each: (B, patches, D), row by row."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.image_size, self.patch_size = _pair(config.image_size), _pair(config.patch_size)
+        self.grid = tuple(size // patch for size, patch in zip(self.image_size, self.patch_size, strict=True))
+        if 0 in self.grid:
+            raise ConfigError(
+                f"patch_size {list(self.patch_size)} does not fit into image_size {list(self.image_size)} (height, "
+                "width); expected at least one patch each way."
+            )
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.projection = nn.Conv2d(config.num_channels, config.hidden_size, self.patch_size, self.patch_size)
+
+    def forward(self, pixel_values: Tensor, any_size: bool = False) -> Tensor:
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.projection.in_channels:
+            raise ImageError(
+                f"pixel_values have the shape {list(pixel_values.shape)}; this model expects [images, "
+                f"{self.projection.in_channels}, {self.image_size[0]}, {self.image_size[1]}]."
+            )
+        size = tuple(pixel_values.shape[2:])
+        if not any_size and size != self.image_size:
+            raise ImageError(
+                f"pixel_values are {size[0]}×{size[1]} (height×width); this model was built for "
+                f"{self.image_size[0]}×{self.image_size[1]}. Use the checkpoint's image processor, or pass "
+                "interpolate_pos_encoding=True to read other sizes."
+            )
+        return self.projection(pixel_values).flatten(2).transpose(1, 2)  # B S D
+
+
+class Embeddings(nn.Module):
+    """Patches, the tokens in front of them, and positions."""
+
+    def __init__(self, config: ViTConfig, extra_tokens: int) -> None:
+        super().__init__()
+        self.extra_tokens = extra_tokens
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        if extra_tokens == 2:
+            self.distillation_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        self.patch_embeddings = PatchEmbeddings(config)
+        positions = self.patch_embeddings.num_patches + extra_tokens
+        self.position_embeddings = nn.Parameter(torch.zeros(1, positions, config.hidden_size))
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
+        patches = self.patch_embeddings(pixel_values, any_size=interpolate_pos_encoding)
+        front = [self.cls_token] + ([self.distillation_token] if self.extra_tokens == 2 else [])
+        tokens = torch.cat([token.expand(patches.shape[0], -1, -1) for token in front] + [patches], dim=1)
+        positions: Tensor = self.position_embeddings
+        if interpolate_pos_encoding:
+            positions = self._positions_for(pixel_values.shape[2], pixel_values.shape[3])
+        return self.dropout(tokens + positions)
+
+    def _positions_for(self, height: int, width: int) -> Tensor:
+        """Stretch the learned grid of positions (bicubic) over an image of another size."""
+        patch, old = self.patch_embeddings.patch_size, self.patch_embeddings.grid
+        new = (height // patch[0], width // patch[1])
+        if new == old:
+            return self.position_embeddings
+        front = self.position_embeddings[:, : self.extra_tokens]
+        grid = self.position_embeddings[:, self.extra_tokens :].view(1, *old, -1).permute(0, 3, 1, 2)  # 1 D h w
+        grid = F.interpolate(grid, size=new, mode="bicubic", align_corners=False)
+        return torch.cat([front, grid.flatten(2).transpose(1, 2)], dim=1)
+
+
+class SelfAttention(nn.Module):
+    """Query, key and value projections and the attention between tokens."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        if config.hidden_size % self.heads:
+            raise ConfigError(
+                f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {self.heads}; expected one."
+            )
+        self.scale = (config.hidden_size // self.heads) ** -0.5
+        self.dropout = config.attention_probs_dropout_prob
+        self.query = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size, bias=config.qkv_bias)
+
+    def forward(self, x: Tensor, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        query, keys, values = (
+            projection(x).view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # B N S K
+            for projection in (self.query, self.key, self.value)
+        )
+        dropout = self.dropout if self.training else 0.0
+        return attend(query, keys, values, scale=self.scale, dropout=dropout, need_weights=need_weights)
+
+
+class Projection(nn.Module):
+    """A linear layer called ``dense``, and dropout."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.dense(x))
+
+
+class Attention(nn.Module):
+    """Self-attention and its output projection."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.output = Projection(config.hidden_size, config.hidden_size, config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.attention(x, need_weights)
+        return self.output(mixed), weights
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward, each with its norm before and its residual around."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.intermediate = Projection(config.hidden_size, config.intermediate_size, 0.0)
+        self.output = Projection(config.intermediate_size, config.hidden_size, config.hidden_dropout_prob)
+        self.layernorm_before = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layernorm_after = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.act = activation(config.hidden_act)
+
+    def forward(self, x: Tensor, need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        mixed, weights = self.attention(self.layernorm_before(x), need_weights)
+        x = x + mixed
+        return x + self.output(self.act(self.intermediate(self.layernorm_after(x)))), weights
+
+
+class Layers(nn.Module):
+    """The stack of layers, under the name that checkpoints give it."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+
+class Pooler(nn.Module):
+    """A dense layer on the cls token."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
+        self.act = activation(config.pooler_act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.dense(x[:, 0]))
+
+
+class ViTModel(PreTrainedModel):
+    """The Vision Transformer as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
+
+    config_class: ClassVar[Any] = ViTConfig
+    base_model_prefix: ClassVar[str] = "vit"
+    main_input_name: ClassVar[str] = "pixel_values"
+    extra_tokens: ClassVar[int] = 1
+    _not_needed: ClassVar[tuple[str, ...]] = (r"^pooler\.",)
+    _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config, self.extra_tokens)
+        self.encoder = Layers(config)
+        self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.pooler = Pooler(config)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.trunc_normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, Embeddings):
+            nn.init.trunc_normal_(module.position_embeddings, std=std)
+            nn.init.trunc_normal_(module.cls_token, std=std)
+            if self.extra_tokens == 2:
+                nn.init.trunc_normal_(module.distillation_token, std=std)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        *,
+        interpolate_pos_encoding: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> Any:
+        """Encode images.
+
+        Args:
+            pixel_values: (B, C, H, W), in any floating-point dtype.
+            interpolate_pos_encoding: Accept other sizes than the config's, by stretching the positions.
+            output_attentions: Return the attention weights of each layer, (B, N, S, S).
+            output_hidden_states: Return the embeddings and each layer's result, (B, S, D).
+            return_dict: False returns a tuple.
+
+        Raises:
+            ImageError: The images have another size or number of channels than the model.
+        """
+        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
+        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        pixel_values = pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype)
+        x = self.embeddings(pixel_values, interpolate_pos_encoding)
+        states, weights = [x], []
+        for layer in self.encoder.layer:
+            x, attention = self.checkpointed(layer, x, bool(want_weights))
+            states.append(x)
+            weights.append(attention)
+        x = self.layernorm(x)
+        output = EncoderOutput(
+            last_hidden_state=x,
+            pooler_output=self.pooler(x) if self.pooler is not None else None,
+            hidden_states=tuple(states) if want_states else None,
+            attentions=tuple(weights) if want_weights else None,
+        )
+        return self.returned(output, return_dict)
+
+
+class DeiTModel(ViTModel):
+    """DeiT as an encoder: pixels (B, C, H, W) → hidden states (B, 2 + patches, D)."""
+
+    config_class: ClassVar[Any] = DeiTConfig
+    base_model_prefix: ClassVar[str] = "deit"
+    extra_tokens: ClassVar[int] = 2
