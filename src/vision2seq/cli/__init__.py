@@ -1,0 +1,1 @@
+"""The command line: ``vision2seq COMMAND …``, one file a command."""

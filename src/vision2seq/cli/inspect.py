@@ -1,0 +1,215 @@
+"""``vision2seq inspect``: what a checkpoint is, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vision2seq.errors import Vision2SeqError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("checkpoint", metavar="FOLDER", help="a checkpoint folder, or the name of a bundled model")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings; 1 if something is wrong with the checkpoint."""
+    found = examine(options.checkpoint)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+    return 1 if found["problems"] else 0
+
+
+def examine(name_or_path: str) -> dict[str, Any]:
+    """Look at every part of a checkpoint without loading its weights into memory.
+
+    Args:
+        name_or_path: A folder, or the name of a bundled model.
+
+    Returns:
+        Findings by part, and under ``problems`` what is wrong, one text each; ``notes`` are worth knowing, no more.
+
+    Raises:
+        CheckpointNotFoundError: No such folder.
+    """
+    from vision2seq import hub
+
+    folder = hub.locate(name_or_path)
+    found: dict[str, Any] = {"checkpoint": str(folder), "problems": [], "notes": []}
+    for part in (_config, _weights, _image_processor, _tokenizer, _generation):
+        try:
+            part(folder, found)
+        except Vision2SeqError as error:
+            found["problems"].append(str(error))
+    return found
+
+
+def _config(folder: Path, found: dict[str, Any]) -> None:
+    from vision2seq.auto import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    found["model_type"] = config.model_type
+    for half in ("encoder", "decoder"):
+        part = getattr(config, half, None)
+        if part is None:
+            found["problems"].append(
+                f"config.json is that of a {config.model_type!r}, not of a vision-encoder-decoder: there is no {half}."
+            )
+            return
+        found[half] = {
+            "family": part.model_type,
+            "layers": part.num_hidden_layers,
+            "width": part.hidden_size,
+            "heads": part.num_attention_heads,
+        }
+    found["encoder"]["image_size"] = config.encoder.image_size
+    found["encoder"]["patch_size"] = config.encoder.patch_size
+    found["decoder"]["vocabulary"] = config.decoder.vocab_size
+    found["decoder"]["positions"] = config.decoder.max_position_embeddings
+    for name in ("decoder_start_token_id", "pad_token_id"):
+        if getattr(config, name) is None:
+            found["notes"].append(f"config.json has no top-level {name}; training needs it.")
+
+
+def _weights(folder: Path, found: dict[str, Any]) -> None:
+    import torch
+
+    from vision2seq import checkpoints
+    from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
+
+    files = checkpoints.find_weights(folder)
+    found["weights"] = {
+        "format": files.format,
+        "files": [file.name for file in files.files],
+        "bytes": files.total_bytes,
+        "dtype": str(checkpoints.stored_dtype(files)).removeprefix("torch."),
+    }
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForVision2Seq._class_for(config)(config)
+    found["weights"]["parameters"] = model.num_parameters()
+    # The tensors stay views of the files: filling a model with them reads nothing but the headers.
+    report = checkpoints.fill(
+        model,
+        model._renamed(checkpoints.read_tensors(files)),
+        ignore_mismatched_sizes=True,
+    )
+    missing = [name for name in report.missing_keys if not model._is_not_needed(name)]
+    report.missing_keys = missing
+    text = report.warning_text("the checkpoint")
+    if text and (missing or report.mismatched_keys):
+        found["problems"].append(text)
+    elif text:
+        found["notes"].append(text)
+
+
+def _image_processor(folder: Path, found: dict[str, Any]) -> None:
+    import warnings
+
+    from vision2seq.auto import AutoImageProcessor
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        processor = AutoImageProcessor.from_pretrained(folder)
+    found["notes"].extend(str(warning.message) for warning in caught)
+    options = processor.to_dict()
+    shown = ("size", "crop_size", "do_center_crop", "resample", "image_mean", "image_std")
+    found["image_processor"] = {"class": type(processor).__name__} | {
+        name: options[name] for name in shown if options.get(name) is not None
+    }
+    encoder = found.get("encoder")
+    if encoder is None:
+        return
+    expected = encoder["image_size"]
+    height, width = (expected, expected) if isinstance(expected, int) else expected
+    crops = options.get("do_center_crop") and isinstance(options.get("crop_size"), dict)
+    size = options["crop_size"] if crops else options.get("size")
+    if isinstance(size, dict) and "height" in size and (size["height"], size["width"]) != (height, width):
+        found["problems"].append(
+            f"The image processor makes {size['height']}x{size['width']} pixels (height x width), the encoder expects "
+            f"{height}x{width}: set the size in preprocessor_config.json, or read with interpolate_pos_encoding=True."
+        )
+
+
+def _tokenizer(folder: Path, found: dict[str, Any]) -> None:
+    from vision2seq.auto import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found["tokenizer"] = {"class": type(tokenizer).__name__, "tokens": len(tokenizer)}
+    vocabulary = found.get("decoder", {}).get("vocabulary")
+    if vocabulary is not None and len(tokenizer) > vocabulary:
+        found["problems"].append(
+            f"The tokenizer has {len(tokenizer)} tokens, the decoder {vocabulary}: it is another model's tokenizer, "
+            "or tokens were added without resizing the embeddings."
+        )
+
+
+def _generation(folder: Path, found: dict[str, Any]) -> None:
+    from vision2seq.auto import AutoConfig
+    from vision2seq.configuration.generation import GENERATION_CONFIG_NAME, GenerationConfig
+
+    file = folder / GENERATION_CONFIG_NAME
+    if file.is_file():
+        config = GenerationConfig.from_pretrained(folder)
+    else:
+        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+    found["generation"] = {
+        "from": file.name if file.is_file() else "config.json",
+        **{name: value for name, value in config.to_diff_dict().items() if not name.startswith("_")},
+    }
+    if config.decoder_start_token_id is None and config.bos_token_id is None:
+        found["problems"].append(
+            "Neither decoder_start_token_id nor bos_token_id is set anywhere: generation cannot start. Set "
+            "decoder_start_token_id in config.json or generation_config.json."
+        )
+    if config.eos_token_id is None:
+        found["notes"].append("No eos_token_id is set: texts end only at the length limit.")
+
+
+def _print(found: dict[str, Any]) -> None:
+    def line(name: str, text: str) -> None:
+        print(f"{name + ':':<18}{text}")
+
+    def part(name: str, say: Callable[[dict[str, Any]], str]) -> None:
+        if name in found:
+            line(name.replace("_", " "), say(found[name]))
+
+    line("checkpoint", found["checkpoint"])
+    if "model_type" in found:
+        line("model type", found["model_type"])
+    shape = "{family}, {layers} layers of width {width}, {heads} heads"
+    part("encoder", lambda p: shape.format(**p) + f", image {_size(p['image_size'])}, patch {_size(p['patch_size'])}")
+    part("decoder", lambda p: shape.format(**p) + f", {p['vocabulary']} tokens, {p['positions']} positions")
+    part(
+        "weights",
+        lambda p: (
+            f"{p['format']}, {', '.join(p['files'])}, {p['bytes'] / 1e6:.1f} MB of {p['dtype']}"
+            + (f", {p['parameters'] / 1e6:.2f} M parameters" if "parameters" in p else "")
+        ),
+    )
+    part("image_processor", lambda p: p["class"] + "".join(f", {k} {_size(v)}" for k, v in p.items() if k != "class"))
+    part("tokenizer", lambda p: f"{p['class']}, {p['tokens']} tokens")
+    part("generation", lambda p: ", ".join(f"{name} {value}" for name, value in p.items()))
+    for note in found["notes"]:
+        line("note", note)
+    for problem in found["problems"]:
+        line("PROBLEM", problem)
+    if not found["problems"]:
+        print("nothing is wrong with it")
+    sys.stdout.flush()
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, dict):
+        return "x".join(str(number) for number in value.values())
+    if isinstance(value, list | tuple) and all(isinstance(number, int) for number in value):
+        return "x".join(map(str, value))
+    return f"{value}x{value}" if isinstance(value, int) and not isinstance(value, bool) and value > 8 else str(value)

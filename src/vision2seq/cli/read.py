@@ -1,0 +1,162 @@
+"""``vision2seq read``: the text in images, as lines, JSON or JSONL."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import glob
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="image files, folders (all images below), globs, or - for stdin"
+    )
+    parser.add_argument(
+        "--model",
+        "-m",
+        default="printed-line",
+        metavar="M",
+        help="a checkpoint folder (default: the bundled %(default)s)",
+    )
+    parser.add_argument("--batch-size", "-b", type=int, default=8, metavar="N", help="images at a time (default: 8)")
+    parser.add_argument("--beams", type=int, default=None, metavar="N", help="beam search (default: as the model says)")
+    parser.add_argument("--max-new-tokens", type=int, default=None, metavar="N", help="most tokens of a text")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON array of all readings")
+    form.add_argument("--jsonl", action="store_true", help="one JSON object a line")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there instead of to standard output")
+    parser.add_argument("--device", default=None, help="such as cuda (default: cpu)")
+    parser.add_argument("--dtype", default=None, help="such as bfloat16 (default: float32)")
+    parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads (default: torch's own)")
+    parser.add_argument("--allow-url", action="store_true", help="fetch http(s) images")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read the images; 1 if any failed, 2 if there are none or the call is wrong."""
+    names = list(_names(options.images))
+    if not names:
+        print(
+            f"vision2seq: no images in {', '.join(options.images)}; known endings: {' '.join(SUFFIXES)}",
+            file=sys.stderr,
+        )
+        return 2
+    for flag, value in (
+        ("--batch-size", options.batch_size),
+        ("--beams", options.beams),
+        ("--threads", options.threads),
+    ):
+        if value is not None and value < 1:
+            print(f"vision2seq: {flag} is {value}, expected a whole number from 1", file=sys.stderr)
+            return 2
+    if options.output is not None and not options.output.parent.is_dir():
+        print(f"vision2seq: -o {options.output}: there is no folder {options.output.parent}", file=sys.stderr)
+        return 2
+
+    import torch
+    from tqdm import tqdm
+
+    from vision2seq.reader import Reader
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    wanted = {"num_beams": options.beams, "max_new_tokens": options.max_new_tokens}
+    reader = Reader.from_pretrained(
+        options.model,
+        batch_size=options.batch_size,
+        device=options.device,
+        dtype=options.dtype,
+        **{name: value for name, value in wanted.items() if value is not None},
+    )
+    # tqdm keeps silent where standard error is no terminal.
+    hidden = True if options.quiet or len(names) < 2 else None
+    failed = 0
+    with _output(options.output) as out:
+        write = _Writer(out, "json" if options.json else "jsonl" if options.jsonl else "text", several=len(names) > 1)
+        readings = reader.read(map(_source, names), allow_url=options.allow_url)
+        for name, reading in zip(names, tqdm(readings, total=len(names), unit="image", disable=hidden), strict=True):
+            if reading.error is not None:
+                failed += 1
+                print(f"vision2seq: {name}: {reading.error}", file=sys.stderr)
+            write(name, reading)
+        write.end()
+    if failed:
+        print(f"vision2seq: {failed} of {len(names)} images could not be read", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _names(given: list[str]) -> Iterator[str]:
+    for name in given:
+        path = Path(name)
+        if name == "-" or name.startswith(("http://", "https://", "data:")):
+            yield name
+        elif path.is_dir():
+            yield from (
+                str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()
+            )
+        elif not path.exists() and any(sign in name for sign in "*?["):
+            yield from sorted(glob.glob(name, recursive=True))
+        else:
+            yield name  # a missing file becomes a failed reading that names it
+
+
+def _source(name: str) -> Any:
+    return io.BytesIO(sys.stdin.buffer.read()) if name == "-" else name
+
+
+class _Writer:
+    """Puts readings down in one of the three forms."""
+
+    def __init__(self, out: TextIO, form: str, *, several: bool) -> None:
+        self.out, self.form, self.several = out, form, several
+        self.written = 0
+
+    def __call__(self, name: str, reading: Any) -> None:
+        if self.form == "text":
+            if reading.error is None:
+                text = " ".join(reading.text.splitlines()) if self.several else reading.text
+                self.out.write(f"{name}\t{text}\n" if self.several else f"{text}\n")
+        else:
+            entry = json.dumps({**reading.to_dict(), "source": name}, ensure_ascii=False)
+            if self.form == "json":
+                self.out.write(("[\n" if not self.written else ",\n") + entry)
+            else:
+                self.out.write(entry + "\n")
+        self.written += 1
+        if self.form != "json":
+            self.out.flush()
+
+    def end(self) -> None:
+        if self.form == "json":
+            self.out.write("\n]\n" if self.written else "[]\n")
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears under its name only when it is complete."""
+    if path is None:
+        yield sys.stdout
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,395 @@
+"""Reader: images in, readings out. The run lane spelled once; the command line stands on it.
+
+An image that cannot be read becomes a failed `Reading`, and the rest go on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
+from vision2seq.errors import ImageError, OptionError, UnsupportedError, nearest
+from vision2seq.generation import iterate
+from vision2seq.processing.image.read import is_array, load_image
+from vision2seq.processing.text.streaming import IncrementalDecoder
+
+DEFAULT_MODEL = "printed-line"
+_OWN_OPTIONS = ("max_pixels", "allow_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a reading.
+
+    Attributes:
+        id: Its number in the vocabulary.
+        text: What it adds to the text; empty for tokens that carry none, such as the end token.
+        probability: The model's, 0 to 1, by the plain softmax.
+    """
+
+    id: int
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read from one image.
+
+    Attributes:
+        text: The text; empty if the image could not be read, or holds none.
+        confidence: Mean probability of the tokens, the end token included; 0 to 1.
+        tokens: Every token with its probability.
+        finish_reason: "eos", "length" (cut at the limit), "stop" or "repetition" (a loop was cut off); "error".
+        seconds: Wall time of its batch, preparation included, divided by the images of the batch.
+        source: The path, if the image was given as one.
+        error: Why the image could not be read, or None.
+    """
+
+    text: str
+    confidence: float
+    tokens: tuple[Token, ...] = field(repr=False)
+    finish_reason: str
+    seconds: float
+    source: str | None = None
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image could be read."""
+        return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self)
+
+
+class Reader:
+    """A model and its processor, ready to read.
+
+    Args:
+        model: A `VisionEncoderDecoderModel`; None loads the bundled one, for printed lines of English.
+        processor: What prepares its images and decodes its ids; None loads the bundled one.
+        batch_size: Images that go through the model together.
+        options: Options of generation for every call, such as ``num_beams=4``.
+
+    Raises:
+        OptionError: Only one of model and processor.
+    """
+
+    def __init__(self, model: Any = None, processor: Any = None, *, batch_size: int = 8, **options: Any) -> None:
+        if (model is None) != (processor is None):
+            missing = "processor" if processor is None else "model"
+            raise OptionError(
+                f"A Reader needs a model and its processor, or neither for the bundled ones; no {missing}."
+            )
+        if model is None:
+            model = AutoModelForVision2Seq.from_pretrained(DEFAULT_MODEL)
+            processor = AutoProcessor.from_pretrained(DEFAULT_MODEL)
+        self.model = model
+        self.processor = processor
+        self.batch_size = _checked_size(batch_size)
+        self.options = options
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        batch_size: int = 8,
+        device: Any = None,
+        dtype: Any = None,
+        **options: Any,
+    ) -> Reader:
+        """Load a model and its processor from one place.
+
+        Args:
+            name_or_path: A folder, or the name of a bundled model.
+            batch_size: Images that go through the model together.
+            device: Such as ``"cuda"``; the CPU if not given.
+            dtype: Such as ``"bfloat16"``; float32 if not given.
+            options: Options of generation for every call.
+        """
+        model = AutoModelForVision2Seq.from_pretrained(name_or_path, device=device, dtype=dtype)
+        return cls(model, AutoProcessor.from_pretrained(name_or_path), batch_size=batch_size, **options)
+
+    def read(self, images: Any, *, batch_size: int | None = None, **options: Any) -> Iterator[Reading]:
+        """Read one image or many, lazily and in order.
+
+        Args:
+            images: A path, bytes, file object, Pillow image, array (H, W), (H, W, C) or (C, H, W), or tensor; or an
+                iterable of these, which is consumed a batch at a time.
+            batch_size: Instead of the reader's own.
+            options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
+
+        Yields:
+            A `Reading` for each image.
+
+        Raises:
+            ImageError: No image at all.
+            OptionError: An option that cannot be honoured.
+        """
+        size = self.batch_size if batch_size is None else _checked_size(batch_size)
+        loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
+        options = {"stop_on_repetition": True, **self.options, **options}
+        if options.get("num_return_sequences", 1) != 1:
+            raise OptionError("A Reader gives one text an image; use model.generate for num_return_sequences.")
+        # The first image is asked for at once, so that a wrong call fails where it is made.
+        sources = iter([images] if is_single(images) else images)
+        first = list(itertools.islice(sources, 1))
+        if not first:
+            raise ImageError("No image was given: the list is empty. Expected at least one.")
+        return self._readings(itertools.chain(first, sources), size, loading, options)
+
+    def _readings(
+        self, sources: Iterator[Any], size: int, loading: dict[str, Any], options: dict[str, Any]
+    ) -> Iterator[Reading]:
+        while batch := list(itertools.islice(sources, size)):
+            yield from self._batch(batch, loading, options)
+
+    def _batch(self, sources: list[Any], loading: dict[str, Any], options: dict[str, Any]) -> list[Reading]:
+        began = time.perf_counter()
+        prepared: list[Any] = []
+        errors: dict[int, str] = {}
+        for place, source in enumerate(sources):
+            try:
+                prepared.append(self.prepare(source, **loading))
+            except (ImageError, OSError) as error:
+                errors[place] = str(error)
+        answers: list[tuple[list[int], list[float], str]] = []
+        if prepared:
+            output = self.model.generate(
+                torch.stack(prepared), return_dict_in_generate=True, tokenizer=self.tokenizer, **options
+            )
+            rows = output.sequences.tolist()
+            skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
+            for ids, logprobs, reason in zip(rows, output.token_logprobs, output.finish_reasons, strict=True):
+                answers.append((ids[skipped : skipped + len(logprobs)], logprobs, reason))
+        each = (time.perf_counter() - began) / len(sources)
+        following = iter(answers)
+        readings = []
+        for place, source in enumerate(sources):
+            name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+            if place in errors:
+                readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
+            else:
+                readings.append(self._reading(*next(following), each, name))
+        return readings
+
+    def _reading(
+        self, ids: list[int], logprobs: list[float], reason: str, seconds: float, source: str | None
+    ) -> Reading:
+        probabilities = [min(1.0, 2.718281828459045**value) for value in logprobs]
+        decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
+        pieces = [decoder.push(index) for index in ids]
+        rest = decoder.finish()
+        if rest and pieces:
+            last = max((place for place, piece in enumerate(pieces) if piece), default=len(pieces) - 1)
+            pieces[last] += rest
+        tokens = tuple(map(Token, ids, pieces, probabilities))
+        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        return Reading(
+            self.tokenizer.decode(ids, skip_special_tokens=True), confidence, tokens, reason, seconds, source
+        )
+
+    def stream(self, image: Any, **options: Any) -> Iterator[str]:
+        """Read one image and yield its text piece by piece, as it is generated.
+
+        Args:
+            image: As in `read`.
+            options: As in `read`; beam search has no pieces that are final.
+
+        Raises:
+            ImageError: The image cannot be read.
+            UnsupportedError: More than one beam.
+        """
+        loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
+        options = {"stop_on_repetition": False, **self.options, **options}
+        pixels = self.prepare(image, **loading)[None]
+        session, arguments = self.model.start(pixels, **options)
+        if arguments["config"].num_beams > 1:
+            raise UnsupportedError("Beam search changes its mind until the end, so it cannot stream; set num_beams=1.")
+        return self._pieces(session, arguments)
+
+    def _pieces(self, session: Any, arguments: dict[str, Any]) -> Iterator[str]:
+        decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
+        with torch.no_grad():
+            for step in iterate(session, **arguments, tokenizer=self.tokenizer):
+                if piece := decoder.push(int(step.tokens[0])):
+                    yield piece
+        if piece := decoder.finish():
+            yield piece
+
+    def prepare(self, source: Any, **loading: Any) -> torch.Tensor:
+        """Load one image and make it what the model takes, (C, H, W) in float32.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        image = source if isinstance(source, Image.Image) else load_image(source, **loading)
+        pixels = self.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+        return pixels[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+
+def _checked_size(value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise OptionError(f"batch_size is {value!r}, expected a whole number from 1.")
+    return value
+
+
+def is_single(images: Any) -> bool:
+    """Whether something is one image rather than several."""
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike | Image.Image) or hasattr(images, "read"):
+        return True
+    if is_array(images):
+        return len(images.shape) < 4
+    return not isinstance(images, Iterable)
+
+
+def read(images: Any, model: str | os.PathLike[str] | Reader = DEFAULT_MODEL, **options: Any) -> Any:
+    """Read one image or several in one call; a `Reader` that is kept is faster for the next ones.
+
+    Args:
+        images: As in `Reader.read`.
+        model: A folder, the name of a bundled model, or a `Reader`.
+        options: As in `Reader.read`.
+
+    Returns:
+        A `Reading` for one image, a list of them for an iterable.
+    """
+    reader = model if isinstance(model, Reader) else Reader.from_pretrained(model)
+    readings = list(reader.read(images, **options))
+    return readings[0] if is_single(images) else readings
+
+
+class ImageToTextPipeline:
+    """What ``pipeline("image-to-text")`` of transformers 4 was: images in, ``[{"generated_text": …}]`` out.
+
+    Args:
+        reader: What reads.
+        options: Options of generation for every call.
+    """
+
+    task = "image-to-text"
+
+    def __init__(self, reader: Reader, **options: Any) -> None:
+        self.reader = reader
+        self.options = options
+
+    def __call__(
+        self,
+        inputs: Any = None,
+        *,
+        images: Any = None,
+        max_new_tokens: int | None = None,
+        generate_kwargs: dict[str, Any] | None = None,
+        batch_size: int | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Read one image, or a list.
+
+        Args:
+            inputs: As in `Reader.read`; URLs are fetched.
+            images: The old name of ``inputs``.
+            max_new_tokens: Most tokens of a text.
+            generate_kwargs: Options of generation.
+            batch_size: Images that go through the model together.
+            timeout: Accepted; fetching has a limit of its own.
+
+        Returns:
+            ``[{"generated_text": text}]`` for one image, a list of such lists for several.
+
+        Raises:
+            ImageError: One of them cannot be read.
+        """
+        inputs = images if inputs is None else inputs
+        options = {**self.options, **(generate_kwargs or {})}
+        if max_new_tokens is not None:
+            if "max_new_tokens" in (generate_kwargs or {}):
+                raise OptionError("max_new_tokens is given twice, as an argument and in generate_kwargs; give it once.")
+            options["max_new_tokens"] = max_new_tokens
+        options.setdefault("stop_on_repetition", False)
+        answers = []
+        for reading in self.reader.read(inputs, batch_size=batch_size, allow_url=True, **options):
+            if reading.error is not None:
+                raise ImageError(reading.error)
+            answers.append([{"generated_text": reading.text}])
+        return answers[0] if is_single(inputs) else answers
+
+
+def pipeline(
+    task: str | None = None,
+    model: Any = None,
+    *,
+    tokenizer: Any = None,
+    image_processor: Any = None,
+    feature_extractor: Any = None,
+    device: Any = None,
+    dtype: Any = None,
+    torch_dtype: Any = None,
+    batch_size: int = 1,
+    **options: Any,
+) -> ImageToTextPipeline:
+    """Make an image-to-text pipeline, as old scripts do.
+
+    Args:
+        task: ``"image-to-text"``, or None.
+        model: A folder, the name of a bundled model, or a model (then with tokenizer and image processor).
+        tokenizer: Instead of the one beside the model; an object or a folder.
+        image_processor: Likewise.
+        feature_extractor: The old name of ``image_processor``.
+        device: Such as ``"cuda"``, or the number of a GPU; -1 is the CPU.
+        dtype: See `PreTrainedModel.from_pretrained`.
+        torch_dtype: The old name of ``dtype``.
+        batch_size: Images that go through the model together.
+        options: ``max_new_tokens``, ``generate_kwargs``, and what is accepted and changes nothing.
+
+    Raises:
+        UnsupportedError: Another task.
+    """
+    if task not in (None, "image-to-text", "image-text-to-text"):
+        raise UnsupportedError(
+            f"The task {task!r} is not built here.{nearest(str(task), ('image-to-text',))} Known: image-to-text."
+        )
+    for ignored in ("framework", "use_fast", "trust_remote_code", "revision", "token", "device_map", "model_kwargs"):
+        options.pop(ignored, None)
+    generate = dict(options.pop("generate_kwargs", None) or {})
+    if "max_new_tokens" in options:
+        generate["max_new_tokens"] = options.pop("max_new_tokens")
+    if options:
+        raise OptionError(f"pipeline() does not take {', '.join(sorted(options))}.")
+    from vision2seq.auto import AutoImageProcessor, AutoTokenizer
+    from vision2seq.processing.processor import TrOCRProcessor
+
+    device = None if device in (None, -1, "cpu") else (f"cuda:{device}" if isinstance(device, int) else device)
+    model = DEFAULT_MODEL if model is None else model
+    place = model if isinstance(model, str | os.PathLike) else None
+    if place is not None:
+        model = AutoModelForVision2Seq.from_pretrained(place, device=device, dtype=dtype or torch_dtype)
+    elif device is not None:
+        model = model.to(device)
+    image_processor = feature_extractor if image_processor is None else image_processor
+    if image_processor is None and place is not None:
+        image_processor = AutoImageProcessor.from_pretrained(place)
+    elif isinstance(image_processor, str | os.PathLike):
+        image_processor = AutoImageProcessor.from_pretrained(image_processor)
+    if tokenizer is None and place is not None:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+    elif isinstance(tokenizer, str | os.PathLike):
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    return ImageToTextPipeline(
+        Reader(model, TrOCRProcessor(image_processor, tokenizer), batch_size=batch_size), **generate
+    )
