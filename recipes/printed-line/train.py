@@ -1,0 +1,458 @@
+"""Trains `printed-line`: renders lines without end, teaches the model to read them, keeps the averaged weights.
+
+What is added to the plain loss, in training only:
+
+* a CTC head on the encoder (two steps a column), which finds the characters long before the decoder does
+* a pull of half of the decoder's cross-attention heads towards the diagonal, fading out: it shows them where to look
+* few words a line at first, more as time goes on
+* columns of a batch that hold nothing but padding are mostly left out of the encoder: they cost time and teach little
+
+Usage: `python train.py --corpus corpus.txt --out DIR --minutes 90`. Run again with the same arguments it goes on from
+`DIR/last.pt`; progress is counted in minutes of training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import multiprocessing
+import os
+import queue
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from charset import CHARSET
+from render import LineRenderer, held_out_lines, scale_to_canvas
+from tokenizer import SPECIAL_TOKENS
+from tokenizer import write as write_tokenizer
+from vision2seq.configuration.composite import VisionEncoderDecoderConfig
+from vision2seq.models.decoders.trocr_config import TrOCRConfig
+from vision2seq.models.encoders.vit_config import ViTConfig
+from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel, cross_entropy
+
+HEIGHT, WIDTH, COLUMN = 32, 1024, 8
+COLUMNS = WIDTH // COLUMN
+START, PAD, END = (SPECIAL_TOKENS.index(token) for token in ("<s>", "<pad>", "</s>"))
+ID_OF = {sign: number for number, sign in enumerate(CHARSET, len(SPECIAL_TOKENS))}
+SIGN_OF = {number: sign for sign, number in ID_OF.items()}
+VOCABULARY = len(SPECIAL_TOKENS) + len(CHARSET)
+POSITIONS = 128
+LONGEST = POSITIONS - 2  # characters: the start token takes one position
+POOL = 768  # lines rendered, sorted by width and cut into batches together
+TOKENS_A_BATCH = 48 * 56  # columns times lines
+
+
+def config() -> VisionEncoderDecoderConfig:
+    """The shape of the model: 4.0 M numbers."""
+    encoder = ViTConfig(
+        hidden_size=192,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        intermediate_size=768,
+        image_size=[HEIGHT, WIDTH],
+        patch_size=[HEIGHT, COLUMN],
+        layer_norm_eps=1e-6,
+    )
+    decoder = TrOCRConfig(
+        vocab_size=VOCABULARY,
+        d_model=192,
+        decoder_layers=2,
+        decoder_attention_heads=6,
+        decoder_ffn_dim=768,
+        max_position_embeddings=POSITIONS,
+        dropout=0.0,
+        bos_token_id=START,
+        pad_token_id=PAD,
+        eos_token_id=END,
+        decoder_start_token_id=START,
+    )
+    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        encoder, decoder, decoder_start_token_id=START, pad_token_id=PAD, eos_token_id=END, bos_token_id=START
+    )
+
+
+def words_at(progress: float, rng: random.Random) -> int | None:
+    """Most words of the next line: 2 at the start, all lengths for most lines after a third of the time."""
+    if progress < 0.04:
+        return 2
+    if progress < 0.12:
+        return rng.choice((2, 3, 4))
+    if progress < 0.3:
+        return rng.choice((3, 5, 8, None))
+    return rng.choice((3, None, None, None, None))
+
+
+def batches(
+    lines: list[tuple[np.ndarray, str]], rng: random.Random, most: int
+) -> Iterator[list[tuple[np.ndarray, str]]]:
+    """Cuts a pool of lines into batches of like width, in random order."""
+    lines = sorted(lines, key=lambda line: line[0].shape[1])
+    cut: list[list[tuple[np.ndarray, str]]] = [[]]
+    for line in lines:
+        columns = min(COLUMNS, line[0].shape[1] // COLUMN + 6)
+        if (cut[-1] and (len(cut[-1]) + 1) * columns > TOKENS_A_BATCH) or len(cut[-1]) >= most:
+            cut.append([])
+        cut[-1].append(line)
+    rng.shuffle(cut)
+    yield from cut
+
+
+def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any) -> None:
+    """A worker: fills the queue with batches of (array, text)."""
+    os.nice(2)
+    torch.set_num_threads(1)
+    from fonts import list_faces
+    from texts import read_texts
+
+    renderer = LineRenderer(
+        [face.path for face in list_faces(options["fonts"])] if options["fonts"] else [f.path for f in list_faces()],
+        read_texts(options["corpus"]),
+        seed=options["seed"],
+        height=HEIGHT,
+        max_width=WIDTH,
+    )
+    rng = random.Random(f"{options['seed']}/{worker}/{options['start']}")
+    index = options["start"] + worker
+    while True:
+        pool = []
+        while len(pool) < POOL:
+            array, text = renderer.render(index, words_at(progress.value, rng))
+            index += options["workers"]
+            if len(text) <= LONGEST:
+                pool.append((array, text))
+        # Small batches first: at the start it is the number of steps that counts.
+        for batch in batches(pool, rng, 24 if progress.value < 0.12 else 64):
+            out.put(collate(batch, rng, full=progress.value > 0.85 or rng.random() < 0.15))
+
+
+def collate(lines: Sequence[tuple[np.ndarray, str]], rng: random.Random, *, full: bool) -> dict[str, Any]:
+    """Puts lines into the middle of black canvases, keeps the columns that a batch needs, spells the texts as ids."""
+    widest = max(array.shape[1] for array, _ in lines)
+    half = COLUMNS // 2 if full else min(COLUMNS // 2, math.ceil(widest / 2 / COLUMN) + rng.choice((1, 1, 2, 4)))
+    first, last = COLUMNS // 2 - half, COLUMNS // 2 + half
+    canvas = np.zeros((len(lines), HEIGHT, (last - first) * COLUMN), np.uint8)
+    spans = np.zeros((len(lines), 2), np.float32)
+    labels = np.full((len(lines), max(len(text) for _, text in lines) + 1), -100, np.int64)
+    for row, (array, text) in enumerate(lines):
+        left = (WIDTH - array.shape[1]) // 2
+        canvas[row, :, left - first * COLUMN : left - first * COLUMN + array.shape[1]] = array
+        spans[row] = left / COLUMN - first, (left + array.shape[1]) / COLUMN - first
+        labels[row, : len(text) + 1] = [*(ID_OF[sign] for sign in text), END]
+    return {"canvas": canvas, "first": first, "spans": spans, "labels": labels}
+
+
+class Trainee(nn.Module):
+    """The model and, for training only, the CTC head on its encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = VisionEncoderDecoderModel._from_config(config())
+        self.ctc = nn.Linear(192, 2 * VOCABULARY)  # PAD stands for CTC's blank
+
+    def encode(self, pixels: Tensor, first: int) -> Tensor:
+        """(B, 3, 32, 8 * n) of the columns from ``first`` on → (B, 1 + n, D)."""
+        vit = self.model.encoder
+        patches = vit.embeddings.patch_embeddings.projection(pixels).flatten(2).transpose(1, 2)
+        positions = vit.embeddings.position_embeddings
+        count = patches.shape[1]
+        x = torch.cat(
+            [
+                (vit.embeddings.cls_token + positions[:, :1]).expand(len(patches), -1, -1),
+                patches + positions[:, 1 + first : 1 + first + count],
+            ],
+            dim=1,
+        )
+        for layer in vit.encoder.layer:
+            x, _ = layer(x)
+        return vit.layernorm(x)
+
+    def losses(self, batch: dict[str, Any], device: str, guide: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoder's cross-entropy, encoder's CTC loss a character, and how far the attention strays."""
+        pixels = torch.from_numpy(batch["canvas"]).to(device).float().div_(127.5).sub_(1)
+        pixels = pixels[:, None].expand(-1, 3, -1, -1)
+        labels = torch.from_numpy(batch["labels"]).to(device)
+        autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=batch.get("bf16", False))
+        with autocast:
+            memory = self.encode(pixels, batch["first"])
+            inputs = labels.new_full(labels.shape, START)
+            inputs[:, 1:] = labels[:, :-1]
+            inputs = inputs.masked_fill(inputs == -100, PAD)
+            decoded = self.model.decoder(
+                input_ids=inputs,
+                encoder_hidden_states=memory,
+                use_cache=False,
+                output_attentions=guide > 0,
+                return_dict=True,
+            )
+            steps = self.ctc(memory[:, 1:]).unflatten(-1, (2, VOCABULARY)).flatten(1, 2)  # B 2n V
+        loss = cross_entropy(decoded.logits, labels, label_smoothing=0.0)
+        real = (labels != -100) & (labels != END)
+        lengths = real.sum(1)
+        ctc = F.ctc_loss(
+            steps.float().log_softmax(-1).transpose(0, 1),
+            labels[real],
+            torch.full_like(lengths, steps.shape[1]),
+            lengths,
+            blank=PAD,
+            reduction="sum",
+            zero_infinity=True,
+        ) / lengths.sum().clamp(min=1)
+        stray = loss.new_zeros(())
+        if guide > 0:
+            stray = self._stray(decoded.cross_attentions, torch.from_numpy(batch["spans"]).to(device), labels)
+        return loss, ctc, stray
+
+    @staticmethod
+    def _stray(attentions: tuple[Tensor, ...], spans: Tensor, labels: Tensor) -> Tensor:
+        """How much attention of half of the heads lies far from where a line of even letters would have its letter."""
+        real = labels != -100
+        lengths = real.sum(1, keepdim=True)
+        place = (torch.arange(labels.shape[1], device=labels.device) + 0.5) / lengths  # B T
+        centre = spans[:, :1] + place * (spans[:, 1:] - spans[:, :1])
+        columns = torch.arange(attentions[0].shape[-1] - 1, device=labels.device) + 0.5
+        spread = 2.0 + 0.05 * (spans[:, 1:] - spans[:, :1])[:, :, None]
+        far = 1 - torch.exp(-(((columns - centre[:, :, None]) / spread) ** 2) / 2)  # B T n
+        far = F.pad(far, (1, 0), value=1.0)
+        total = labels.new_zeros((), dtype=torch.float32)
+        for weights in attentions:
+            heads = weights[:, : weights.shape[1] // 2].float()
+            total = total + ((heads * far[:, None]).sum(-1).mean(1) * real).sum() / real.sum()
+        return total / len(attentions)
+
+
+@torch.no_grad()
+def read(model: VisionEncoderDecoderModel, arrays: Sequence[np.ndarray], size: int = 50) -> list[str]:
+    """Reads lines that lie on the canvas's scale already, greedily."""
+    model.eval()
+    order = sorted(range(len(arrays)), key=lambda index: arrays[index].shape[1])
+    texts = [""] * len(arrays)
+    rng = random.Random(0)
+    device = model.device
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
+        canvas = collate([(arrays[row], "") for row in rows], rng, full=True)["canvas"]
+        pixels = torch.from_numpy(canvas).to(device).float().div(127.5).sub(1)[:, None].expand(-1, 3, -1, -1)
+        memory = model.encode(pixels)[1]
+        cache = model.decoder.new_cache()
+        model.decoder.put_cross(cache, memory)
+        token = torch.full((len(rows), 1), START, device=device)
+        done = torch.zeros(len(rows), dtype=torch.bool, device=device)
+        spelled: list[Tensor] = []
+        for _ in range(LONGEST + 1):
+            token = model.decoder(token, past_key_values=cache, use_cache=True).logits[:, -1].argmax(-1, keepdim=True)
+            done |= token[:, 0] == END
+            spelled.append(token.masked_fill(done[:, None], END))
+            if bool(done.all()):
+                break
+        for row, ids in zip(rows, torch.cat(spelled, 1).tolist(), strict=True):
+            texts[row] = "".join(SIGN_OF.get(number, "") for number in ids if number != END)
+    return texts
+
+
+def distance(found: str, expected: str) -> int:
+    """Levenshtein's distance in characters."""
+    before = list(range(len(expected) + 1))
+    for i, a in enumerate(found, 1):
+        now = [i]
+        for j, b in enumerate(expected, 1):
+            now.append(min(before[j] + 1, now[j - 1] + 1, before[j - 1] + (a != b)))
+        before = now
+    return before[-1]
+
+
+def character_error_rate(found: Sequence[str], expected: Sequence[str]) -> float:
+    """Edits over characters of the expected texts."""
+    edits = sum(distance(a, b) for a, b in zip(found, expected, strict=True))
+    return edits / max(1, sum(map(len, expected)))
+
+
+def folder_of_lines(folder: Path, limit: int | None = None) -> list[tuple[np.ndarray, str]]:
+    """Reads PNG crops with `.gt.txt` beside them, evenly spaced ones if there are more than the limit."""
+    paths = sorted(folder.rglob("*.png"))
+    if limit and len(paths) > limit:
+        paths = [paths[index * len(paths) // limit] for index in range(limit)]
+    lines = []
+    for path in paths:
+        array = scale_to_canvas(np.asarray(Image.open(path).convert("L")))
+        lines.append((array, path.with_suffix("").with_suffix(".gt.txt").read_text(encoding="utf-8").rstrip("\n")))
+    return lines
+
+
+def rate(progress: float, step: int, peak: float) -> float:
+    """The learning rate: warm-up over 200 steps, then half a cosine over the time."""
+    return peak * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def save(state: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint under another name first."""
+    temporary = path.with_suffix(".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def export(model: VisionEncoderDecoderModel, folder: Path) -> None:
+    """Writes the shipped form: half-precision weights, configs, tokenizer."""
+    half = copy.deepcopy(model).to(torch.float16)
+    half.save_pretrained(folder)
+    write_tokenizer(folder, longest=POSITIONS)
+    processor = {
+        "image_processor_type": "DonutImageProcessor",
+        "do_resize": True,
+        "size": {"height": HEIGHT, "width": WIDTH},
+        "resample": 2,
+        "do_thumbnail": True,
+        "do_align_long_axis": False,
+        "do_pad": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+    generation = {
+        "bos_token_id": START,
+        "decoder_start_token_id": START,
+        "eos_token_id": END,
+        "pad_token_id": PAD,
+        "max_length": POSITIONS,
+    }
+    for name, content in (("preprocessor_config.json", processor), ("generation_config.json", generation)):
+        temporary = folder / (name + ".part")
+        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains for the given minutes and exports the averaged weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="paragraphs, one a line (texts.py --out)")
+    parser.add_argument("--fonts", type=Path, action="append", help="a font folder (may be repeated)")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and exported model")
+    parser.add_argument("--minutes", type=float, default=90, help="of training in all, resumed or not")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--bf16", action="store_true", help="mixed precision")
+    parser.add_argument("--validate", type=Path, action="append", default=[], help="a folder of lines to report CER on")
+    parser.add_argument("--held-out", action="store_true", help="report CER on rendered lines in unseen fonts, too")
+    parser.add_argument("--every", type=float, default=8, help="minutes between validations")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    trainee = Trainee().to(options.device)
+    trainee.train()
+    averaged = copy.deepcopy(trainee)
+    decayed = [p for p in trainee.parameters() if p.ndim > 1]
+    plain = [p for p in trainee.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}],
+        lr=options.rate,
+        betas=(0.9, 0.98),
+    )
+    step, lines, minutes = 0, 0, 0.0
+    last = options.out / "last.pt"
+    if last.exists():
+        state = torch.load(last, map_location=options.device, weights_only=True)
+        trainee.load_state_dict(state["trainee"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, lines, minutes = state["step"], state["lines"], state["minutes"]
+    context = multiprocessing.get_context("spawn")
+    progress = context.Value("d", minutes / options.minutes)
+    out: Any = context.Queue(maxsize=24)
+    wanted = {"corpus": options.corpus, "fonts": options.fonts, "seed": options.seed, "start": 4 * lines}
+    wanted["workers"] = options.workers
+    workers = [
+        context.Process(target=render_forever, args=(wanted, number, progress, out), daemon=True)
+        for number in range(options.workers)
+    ]
+    for worker in workers:
+        worker.start()
+    sets = {folder.name: folder_of_lines(folder, 150) for folder in options.validate}
+    if options.held_out:
+        sets["held-out"] = held_out_lines()[:150]
+    log = (options.out / "log.jsonl").open("a", encoding="utf-8")
+    began, told, validated, shown = time.monotonic() - minutes * 60, time.monotonic(), minutes, lines
+    sums = np.zeros(3)
+    count = 0
+    while True:
+        minutes = (time.monotonic() - began) / 60
+        progress.value = done = minutes / options.minutes
+        if done >= 1:
+            break
+        try:
+            batch = out.get(timeout=120)
+        except queue.Empty:
+            if not all(worker.is_alive() for worker in workers):
+                raise RuntimeError("a rendering process has died; its error is above") from None
+            continue
+        batch["bf16"] = options.bf16
+        for group in optimizer.param_groups:
+            group["lr"] = rate(done, step, options.rate)
+        guide = max(0.0, 1 - done / 0.45)
+        loss, ctc, stray = trainee.losses(batch, options.device, guide)
+        optimizer.zero_grad(set_to_none=True)
+        (loss + (0.3 if done > 0.3 else 0.6) * ctc + guide * stray).backward()
+        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+        optimizer.step()
+        step, lines, count = step + 1, lines + len(batch["labels"]), count + 1
+        keep = min(0.999, step / (step + 50))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averaged.parameters()), list(trainee.parameters()), 1 - keep)
+        sums += [loss.item(), ctc.item(), stray.item()]
+        now = time.monotonic()
+        if now - told > 20:
+            record = {
+                "minutes": round(minutes, 2),
+                "step": step,
+                "lines": lines,
+                "lines_a_second": round((lines - shown) / (now - told), 1),
+                "loss": round(sums[0] / count, 4),
+                "ctc": round(sums[1] / count, 4),
+                "stray": round(sums[2] / count, 4),
+                "waiting": out.qsize(),
+            }
+            print(json.dumps(record), file=log, flush=True)
+            sums[:], count, told, shown = 0, 0, now, lines
+        if minutes - validated > options.every:
+            validated = minutes
+            state = {"trainee": trainee.state_dict(), "averaged": averaged.state_dict(), "minutes": minutes}
+            save({**state, "optimizer": optimizer.state_dict(), "step": step, "lines": lines}, last)
+            _validate(averaged, sets, minutes, log)
+            began += time.monotonic() - now  # validation is not training
+    state = {"trainee": trainee.state_dict(), "averaged": averaged.state_dict(), "minutes": minutes}
+    save({**state, "optimizer": optimizer.state_dict(), "step": step, "lines": lines}, last)
+    export(averaged.model, options.out / "model")
+    _validate(averaged, sets, minutes, log)
+    for worker in workers:
+        worker.terminate()
+    return 0
+
+
+def _validate(averaged: Trainee, sets: dict[str, list[tuple[np.ndarray, str]]], minutes: float, log: Any) -> None:
+    for name, lines in sets.items():
+        found = read(averaged.model, [array for array, _ in lines])
+        error = character_error_rate(found, [text for _, text in lines])
+        wrong = [(b, a) for a, (_, b) in zip(found, lines, strict=True) if a != b][:3]
+        print(json.dumps({"minutes": round(minutes, 2), "set": name, "cer": round(error, 4), "wrong": wrong}), file=log)
+    log.flush()
+    averaged.train()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

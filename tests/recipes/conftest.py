@@ -1,0 +1,8 @@
+"""The recipes are scripts beside one another, not a package: their folder is put on the path as it is when they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes" / "printed-line"))
