@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +27,15 @@ Path_ = str | os.PathLike[str]
 
 def _cannot_instantiate(name: str, methods: str) -> NoReturn:
     raise NotInstantiableError(f"{name} is designed to be instantiated using the {methods}.")
+
+
+def _config_class(values: Mapping[str, Any], what: str) -> Any:
+    """The class that the content of a config.json names; ``what`` begins the message if it names none."""
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str):
+        known = sorted({*registry.COMPOSITES, *registry.ENCODERS, *registry.DECODERS})
+        raise ConfigError(f"{what} has no `model_type` key. Expected one of {', '.join(known)}.")
+    return registry.config_class(model_type)
 
 
 class AutoConfig:
@@ -59,13 +69,7 @@ class AutoConfig:
                 f"{path} holds no {CONFIG_NAME}. It is no checkpoint of a model; found there: {_listing(path)}."
             )
         values = read_json(file)
-        model_type = values.get("model_type")
-        if not isinstance(model_type, str):
-            raise ConfigError(
-                f"Unrecognized model in {path}: {file.name} has no `model_type` key. Expected one of "
-                f"{', '.join(sorted({*registry.COMPOSITES, *registry.ENCODERS, *registry.DECODERS}))}."
-            )
-        return registry.config_class(model_type).from_dict(values, **kwargs)
+        return _config_class(values, f"Unrecognized model in {path}: {file.name}").from_dict(values, **kwargs)
 
     @staticmethod
     def for_model(model_type: str, **kwargs: Any) -> Any:
@@ -91,6 +95,10 @@ class AutoConfig:
             raise ConfigError(
                 f"'{model_type}' is already used; pass exist_ok=True to replace it, or choose another name."
             )
+        for halves in (registry.ENCODERS, registry.DECODERS):
+            if model_type in halves:  # a replacement; the module stays
+                halves[model_type] = (config, halves[model_type][1])
+                return
         registry.COMPOSITES[model_type] = config
 
 
@@ -137,12 +145,13 @@ class AutoModelForVision2Seq:
             CheckpointNotFoundError: No such folder, or files missing in it.
             ConfigError: The config is of a kind that has no model here.
         """
+        kwargs.pop("trust_remote_code", None)  # no family here needs code from a checkpoint
         config = kwargs.get("config")
         if not isinstance(config, Config):
             arguments = dict(kwargs)
             folder = hub.locate(pretrained_model_name_or_path, arguments)
             if isinstance(config, dict):
-                kwargs["config"] = config = registry.config_class(str(config.get("model_type"))).from_dict(config)
+                kwargs["config"] = config = _config_class(config, "The dict given as config=").from_dict(config)
             else:
                 config = AutoConfig.from_pretrained(folder if config is None else config)
                 kwargs["config"] = config
@@ -221,8 +230,13 @@ class AutoImageProcessor:
             return _inferred_image_processor(path, kwargs)
         name = values.get("image_processor_type") or values.get("feature_extractor_type")
         if name is None:
-            encoder = _encoder_type(path)
-            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(encoder or "")
+            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(path) or "")
+        if name is None:
+            raise ConfigError(
+                f"{path}: preprocessor_config.json names no image processor, and there is no config.json whose encoder "
+                "tells which. Set its image_processor_type. "
+                f"Known: {', '.join(sorted(registry.IMAGE_PROCESSORS))}."
+            )
         if name not in registry.IMAGE_PROCESSORS:
             raise ConfigError(
                 f"{path} wants the image processor {name!r}, which is not known."

@@ -157,31 +157,40 @@ class Reader:
 
     def _batch(self, sources: list[Any], loading: dict[str, Any], options: dict[str, Any]) -> list[Reading]:
         began = time.perf_counter()
-        prepared: list[Any] = []
+        prepared: dict[int, torch.Tensor] = {}
         errors: dict[int, str] = {}
         for place, source in enumerate(sources):
             try:
-                prepared.append(self.prepare(source, **loading))
+                prepared[place] = self.prepare(source, **loading)
             except (ImageError, OSError) as error:
                 errors[place] = str(error)
-        answers: list[tuple[list[int], list[float], str]] = []
-        if prepared:
-            output = self.model.generate(
-                torch.stack(prepared), return_dict_in_generate=True, tokenizer=self.tokenizer, **options
-            )
+        answers: dict[int, tuple[list[int], list[float], str]] = {}
+        # A processor that does not resize makes pictures of several sizes: each size is a batch of its own.
+        for places in _by_shape(prepared):
+            try:
+                output = self.model.generate(
+                    torch.stack([prepared[place] for place in places]),
+                    return_dict_in_generate=True,
+                    tokenizer=self.tokenizer,
+                    **options,
+                )
+            except ImageError as error:  # of a size that the model cannot take
+                errors.update(dict.fromkeys(places, str(error)))
+                continue
             rows = output.sequences.tolist()
             skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
-            for ids, logprobs, reason in zip(rows, output.token_logprobs, output.finish_reasons, strict=True):
-                answers.append((ids[skipped : skipped + len(logprobs)], logprobs, reason))
+            for place, ids, logprobs, reason in zip(
+                places, rows, output.token_logprobs, output.finish_reasons, strict=True
+            ):
+                answers[place] = (ids[skipped : skipped + len(logprobs)], logprobs, reason)
         each = (time.perf_counter() - began) / len(sources)
-        following = iter(answers)
         readings = []
         for place, source in enumerate(sources):
             name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
             if place in errors:
                 readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
             else:
-                readings.append(self._reading(*next(following), each, name))
+                readings.append(self._reading(*answers[place], each, name))
         return readings
 
     def _reading(
@@ -221,10 +230,9 @@ class Reader:
 
     def _pieces(self, session: Any, arguments: dict[str, Any]) -> Iterator[str]:
         decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
-        with torch.no_grad():
-            for step in iterate(session, **arguments, tokenizer=self.tokenizer):
-                if piece := decoder.push(int(step.tokens[0])):
-                    yield piece
+        for step in iterate(session, **arguments, tokenizer=self.tokenizer):
+            if piece := decoder.push(int(step.tokens[0])):
+                yield piece
         if piece := decoder.finish():
             yield piece
 
@@ -234,14 +242,21 @@ class Reader:
         Raises:
             ImageError: It cannot be read.
         """
-        image = source if isinstance(source, Image.Image) else load_image(source, **loading)
-        pixels = self.processor.image_processor(image, return_tensors="pt")["pixel_values"]
+        pixels = self.processor.image_processor(load_image(source, **loading), return_tensors="pt")["pixel_values"]
         return pixels[0]
 
     @property
     def tokenizer(self) -> Any:
         """The processor's tokenizer."""
         return self.processor.tokenizer
+
+
+def _by_shape(prepared: dict[int, torch.Tensor]) -> list[list[int]]:
+    """The places of pictures, those of one shape together."""
+    places: dict[torch.Size, list[int]] = {}
+    for place, pixels in prepared.items():
+        places.setdefault(pixels.shape, []).append(place)
+    return list(places.values())
 
 
 def _checked_size(value: int) -> int:
@@ -288,6 +303,9 @@ class ImageToTextPipeline:
     def __init__(self, reader: Reader, **options: Any) -> None:
         self.reader = reader
         self.options = options
+        self.model = reader.model
+        self.tokenizer = reader.tokenizer
+        self.image_processor = self.feature_extractor = reader.processor.image_processor
 
     def __call__(
         self,
@@ -314,8 +332,11 @@ class ImageToTextPipeline:
 
         Raises:
             ImageError: One of them cannot be read.
+            OptionError: No image at all.
         """
         inputs = images if inputs is None else inputs
+        if inputs is None:
+            raise OptionError("No image was given: pass one, or a list, as the first argument.")
         options = {**self.options, **(generate_kwargs or {})}
         if max_new_tokens is not None:
             if "max_new_tokens" in (generate_kwargs or {}):
@@ -364,8 +385,11 @@ def pipeline(
         raise UnsupportedError(
             f"The task {task!r} is not built here.{nearest(str(task), ('image-to-text',))} Known: image-to-text."
         )
-    for ignored in ("framework", "use_fast", "trust_remote_code", "revision", "token", "device_map", "model_kwargs"):
+    for ignored in ("framework", "use_fast", "trust_remote_code", "revision", "token"):
         options.pop(ignored, None)
+    loading = {**(options.pop("model_kwargs", None) or {}), "device_map": options.pop("device_map", None)}
+    if (dtype := torch_dtype if dtype is None else dtype) is not None:
+        loading["dtype"] = dtype
     generate = dict(options.pop("generate_kwargs", None) or {})
     if "max_new_tokens" in options:
         generate["max_new_tokens"] = options.pop("max_new_tokens")
@@ -378,7 +402,7 @@ def pipeline(
     model = DEFAULT_MODEL if model is None else model
     place = model if isinstance(model, str | os.PathLike) else None
     if place is not None:
-        model = AutoModelForVision2Seq.from_pretrained(place, device=device, dtype=dtype or torch_dtype)
+        model = AutoModelForVision2Seq.from_pretrained(place, device=device, **loading)
     elif device is not None:
         model = model.to(device)
     image_processor = feature_extractor if image_processor is None else image_processor

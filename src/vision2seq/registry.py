@@ -17,11 +17,11 @@ COMPOSITE_MODELS: dict[str, Any] = {
 }
 
 # model_type → (config class, module class). One line a family.
-ENCODERS: dict[str, tuple[str, str]] = {
+ENCODERS: dict[str, tuple[Any, str]] = {
     "vit": (f"{_MODELS}.encoders.vit_config:ViTConfig", f"{_MODELS}.encoders.vit:ViTModel"),
     "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
 }
-DECODERS: dict[str, tuple[str, str]] = {
+DECODERS: dict[str, tuple[Any, str]] = {
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
 }
@@ -40,6 +40,9 @@ IMAGE_PROCESSORS: dict[str, str] = {
 }
 # What stands in for a missing preprocessor_config.json.
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {"deit": "DeiTImageProcessor", "vit": "ViTImageProcessor"}
+
+# What runs one token at a time faster than a decoder's modules do: called with the decoder, may return None.
+STEPS: dict[str, Any] = {"trocr": "vision2seq.engine.trocr:step_for"}
 
 # What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.
 LOAD_PROCESSOR = "vision2seq.auto:load_processor"
@@ -74,8 +77,8 @@ def config_class(model_type: str, role: str | None = None) -> Any:
     if model_type not in known:
         what = f"{role} of type" if role else "model type"
         raise ConfigError(
-            f"Unknown {what} {model_type!r}.{nearest(model_type, known)} Known: {', '.join(sorted(known))}. "
-            "AutoConfig.register(model_type, config_class) adds one."
+            f"Unknown {what} {model_type!r}.{nearest(model_type, known)} Known: {', '.join(sorted(known))}."
+            + ("" if role else " AutoConfig.register(model_type, config_class) adds one.")
         )
     return resolve(known[model_type])
 

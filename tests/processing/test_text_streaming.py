@@ -98,10 +98,11 @@ def test_no_piece_holds_half_a_character(name: str) -> None:
     assert "😀日ß" in "".join(pieces)
 
 
-def test_text_comes_as_soon_as_it_is_settled() -> None:
-    tokenizer = make("roberta")
+@pytest.mark.parametrize(("name", "text"), [("roberta", "one two 😀!"), ("fuse", "abaab")])
+def test_text_comes_as_soon_as_it_is_settled(name: str, text: str) -> None:
+    tokenizer = make(name)
     decoder = IncrementalDecoder(tokenizer, skip_special_tokens=True)
-    ids = tokenizer.encode("one two 😀!")
+    ids = tokenizer.encode(text)
     found = ""
     for count, index in enumerate(ids, start=1):
         found += decoder.push(index)

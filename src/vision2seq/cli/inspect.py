@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vision2seq.errors import Vision2SeqError
+from vision2seq.errors import CheckpointNotFoundError, Vision2SeqError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +43,15 @@ def examine(name_or_path: str) -> dict[str, Any]:
     from vision2seq import hub
 
     folder = hub.locate(name_or_path)
+    if not folder.is_dir():
+        raise CheckpointNotFoundError(f"{folder} is a file, expected a checkpoint folder.")
     found: dict[str, Any] = {"checkpoint": str(folder), "problems": [], "notes": []}
     for part in (_config, _weights, _image_processor, _tokenizer, _generation):
         try:
             part(folder, found)
         except Vision2SeqError as error:
-            found["problems"].append(str(error))
+            if str(error) not in found["problems"]:  # several parts need the config
+                found["problems"].append(str(error))
     return found
 
 
@@ -80,8 +83,6 @@ def _config(folder: Path, found: dict[str, Any]) -> None:
 
 
 def _weights(folder: Path, found: dict[str, Any]) -> None:
-    import torch
-
     from vision2seq import checkpoints
     from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
 
@@ -93,8 +94,7 @@ def _weights(folder: Path, found: dict[str, Any]) -> None:
         "dtype": str(checkpoints.stored_dtype(files)).removeprefix("torch."),
     }
     config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModelForVision2Seq._class_for(config)(config)
+    model = AutoModelForVision2Seq._class_for(config).skeleton(config)
     found["weights"]["parameters"] = model.num_parameters()
     # The tensors stay views of the files: filling a model with them reads nothing but the headers.
     report = checkpoints.fill(
@@ -170,6 +170,12 @@ def _generation(folder: Path, found: dict[str, Any]) -> None:
             "Neither decoder_start_token_id nor bos_token_id is set anywhere: generation cannot start. Set "
             "decoder_start_token_id in config.json or generation_config.json."
         )
+    vocabulary = found.get("decoder", {}).get("vocabulary")
+    for name in ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id"):
+        value = getattr(config, name)
+        for token in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(token, int) and vocabulary is not None and not 0 <= token < vocabulary:
+                found["problems"].append(f"{name} is {token}, but the decoder's tokens are 0 to {vocabulary - 1}.")
     if config.eos_token_id is None:
         found["notes"].append("No eos_token_id is set: texts end only at the length limit.")
 
@@ -195,7 +201,12 @@ def _print(found: dict[str, Any]) -> None:
             + (f", {p['parameters'] / 1e6:.2f} M parameters" if "parameters" in p else "")
         ),
     )
-    part("image_processor", lambda p: p["class"] + "".join(f", {k} {_size(v)}" for k, v in p.items() if k != "class"))
+    part(
+        "image_processor",
+        lambda p: (
+            p["class"] + "".join(f", {k} {_size(v) if k.endswith('size') else v}" for k, v in p.items() if k != "class")
+        ),
+    )
     part("tokenizer", lambda p: f"{p['class']}, {p['tokens']} tokens")
     part("generation", lambda p: ", ".join(f"{name} {value}" for name, value in p.items()))
     for note in found["notes"]:
@@ -208,8 +219,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _size(value: Any) -> str:
+    """A size in whatever way it is spelled, as ``384x384``."""
     if isinstance(value, dict):
-        return "x".join(str(number) for number in value.values())
-    if isinstance(value, list | tuple) and all(isinstance(number, int) for number in value):
-        return "x".join(map(str, value))
-    return f"{value}x{value}" if isinstance(value, int) and not isinstance(value, bool) and value > 8 else str(value)
+        value = list(value.values())
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else f"{value}x{value}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -45,17 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [word for word in given if word in COMMANDS][:1]
     options = parser_for(wanted).parse_args(given)
     command = importlib.import_module(f"vision2seq.cli.{options.command}")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a sign that the terminal lacks must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status: int = command.run(options)
         sys.stdout.flush()
         return status
-    except Vision2SeqError as error:
-        print(f"vision2seq: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("vision2seq: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; what is left of it must not raise once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Vision2SeqError, OSError) as error:  # OSError: a full disk, say
+        print(f"vision2seq: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from vision2seq.errors import OptionError
+
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image in a folder."""
 
@@ -57,12 +59,16 @@ def run(options: argparse.Namespace) -> int:
         ("--batch-size", options.batch_size),
         ("--beams", options.beams),
         ("--threads", options.threads),
+        ("--max-new-tokens", options.max_new_tokens),
     ):
         if value is not None and value < 1:
             print(f"vision2seq: {flag} is {value}, expected a whole number from 1", file=sys.stderr)
             return 2
     if options.output is not None and not options.output.parent.is_dir():
         print(f"vision2seq: -o {options.output}: there is no folder {options.output.parent}", file=sys.stderr)
+        return 2
+    if options.output is not None and options.output.is_dir():
+        print(f"vision2seq: -o {options.output}: it is a folder, expected a file", file=sys.stderr)
         return 2
 
     import torch
@@ -129,7 +135,8 @@ class _Writer:
                 text = " ".join(reading.text.splitlines()) if self.several else reading.text
                 self.out.write(f"{name}\t{text}\n" if self.several else f"{text}\n")
         else:
-            entry = json.dumps({**reading.to_dict(), "source": name}, ensure_ascii=False)
+            plain = not (self.out.encoding or "utf-8").lower().startswith("utf")  # a terminal that lacks signs
+            entry = json.dumps({**reading.to_dict(), "source": name}, ensure_ascii=plain)
             if self.form == "json":
                 self.out.write(("[\n" if not self.written else ",\n") + entry)
             else:
@@ -149,7 +156,15 @@ def _output(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = path.resolve()  # behind a link, the file itself is written anew
+    if path.exists() and not path.is_file():  # a pipe or a device: nothing there can be put in its place
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OptionError(f"-o {path} cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             yield file

@@ -75,6 +75,7 @@ _ABSENT_ARGUMENTS = {
     "custom_generate": "custom loops are not built here; write one over vision2seq.generation.iterate",
     "negative_prompt_ids": "guidance by a negative prompt is not built here; use sequence_bias or logits_processor",
     "negative_prompt_attention_mask": "guidance by a negative prompt is not built here; use logits_processor",
+    "use_model_defaults": "a config given to a call is always filled from the model's own; leave it out",
     "synced_gpus": "generation over several devices in step is not built here; run one process a device",
 }
 """Call arguments of the reference that this package knows but does not have, and what to do instead."""

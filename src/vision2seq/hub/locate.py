@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vision2seq.errors import CheckpointNotFoundError, OptionError, UnsupportedError, nearest
+from vision2seq.errors import CheckpointNotFoundError, OptionError, nearest
 
 _HOME = Path(__file__).resolve().parent.parent / "bundled"
 BUNDLED: tuple[str, ...] = ("printed-line",)
@@ -34,8 +34,8 @@ def locate(name_or_path: str | os.PathLike[str], arguments: dict[str, Any] | Non
         arguments: Keyword arguments of a ``from_pretrained``; those about the hub and ``subfolder`` are taken out.
 
     Raises:
-        CheckpointNotFoundError: There is no such folder, and no bundled checkpoint of that name.
-        UnsupportedError: It reads like a hub name; downloads are not built in this release.
+        CheckpointNotFoundError: There is no such folder, and no bundled checkpoint of that name. What reads like a hub
+            name ends here as well: downloads are not built in this release.
         OptionError: No text and no path.
     """
     arguments = {} if arguments is None else arguments
@@ -51,10 +51,15 @@ def locate(name_or_path: str | os.PathLike[str], arguments: dict[str, Any] | Non
     if found.exists():
         return found
     name = str(name_or_path)
+    if name in BUNDLED:
+        raise CheckpointNotFoundError(
+            f"The bundled model {name!r} is missing from this installation: there is no {found}. Install the package "
+            "again."
+        )
     if subfolder and path.exists():
         raise CheckpointNotFoundError(f"{path} has no subfolder {subfolder!r}.")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not path.parent.exists():
-        raise UnsupportedError(
+        raise CheckpointNotFoundError(
             f"{name!r} is no local folder. It may be a model on the hub, but downloads are not built in this release: "
             "fetch the repository (`hf download` of huggingface_hub) and pass the folder."
         )

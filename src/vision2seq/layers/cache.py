@@ -92,7 +92,8 @@ class DecoderCache:
     def put_cross(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Store a layer's keys and values of the images, (I, H, S, K) each; layers come in order."""
         assert layer == len(self._cross)
-        self._cross.append((keys, values))
+        # Read again at every step, so worth one copy into the order that the attention kernel reads.
+        self._cross.append((keys.contiguous(), values.contiguous()))
 
     def cross(self, layer: int) -> tuple[Tensor, Tensor]:
         """A layer's keys and values of the images, one entry a row, (R, H, S, K) each."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from vision2seq import checkpoints, hub
@@ -39,6 +40,19 @@ _OPTIONS = ("config", "dtype", "torch_dtype", "device", "device_map", "variant",
 _MORE_OPTIONS = ("ignore_mismatched_sizes", "output_loading_info", "attn_implementation")
 
 
+class _Undrawn(TorchFunctionMode):
+    """While modules are built on meta, leave out their random numbers.
+
+    There is nothing to draw there, and PyTorch's normal distribution on meta imports a compiler, which costs seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class PreTrainedModel(nn.Module):
     """A module with a config, whose parameters have the names of the checkpoints."""
 
@@ -60,6 +74,12 @@ class PreTrainedModel(nn.Module):
     # --------------------------------------------------------------------------------------------------- making one
 
     @classmethod
+    def skeleton(cls: type[Model], config: Any) -> Model:
+        """Build the architecture on the meta device: names and shapes, no memory, no numbers."""
+        with torch.device("meta"), _Undrawn():
+            return cls(config)
+
+    @classmethod
     def _from_config(
         cls: type[Model],
         config: Any,
@@ -71,9 +91,12 @@ class PreTrainedModel(nn.Module):
     ) -> Model:
         """Build the architecture with fresh weights from a copy of the config; in training mode, as the reference."""
         wanted = _dtype(dtype if dtype is not None else torch_dtype, None) or torch.float32
-        with torch.device("meta"):
-            model = cls(config.copy())
-        model.to(wanted).to_empty(device=device or "cpu")
+        model = cls.skeleton(config.copy())
+        model._apply(  # type: ignore[no-untyped-call]
+            lambda old: torch.empty(
+                old.shape, dtype=wanted if old.is_floating_point() else old.dtype, device=device or "cpu"
+            )
+        )
         for module in model.modules():
             reset_buffers = getattr(module, "reset_buffers", None)
             if callable(reset_buffers):
@@ -117,8 +140,7 @@ class PreTrainedModel(nn.Module):
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
         dtype = _dtype(requested, lambda: config.dtype or checkpoints.stored_dtype(files)) or torch.float32
         device = _device(options["device"], options["device_map"])
-        with torch.device("meta"):
-            model = cls(config)
+        model = cls.skeleton(config)
         config = model.config
         stored = checkpoints.stored_dtype(files)
         copied = stored != dtype or device.type != "cpu"
@@ -208,6 +230,7 @@ class PreTrainedModel(nn.Module):
         config = self.config.copy()
         config.architectures = [type(self).__name__]
         config.dtype = str(self.dtype).removeprefix("torch.")
+        config.to_json_string()  # a config that cannot be written is found out before any file is touched
         checkpoints.save_weights(
             self if state_dict is None else state_dict,
             directory,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vision2seq import registry
 from vision2seq.generation.session import StepOutput
 from vision2seq.models.decoders.base import Decoder
 
@@ -30,9 +31,14 @@ class ModelSession:
         self._cache = decoder.new_cache()
         decoder.put_cross(self._cache, memory)
         self._attentions, self._states = output_attentions, output_hidden_states
+        self._fast = None
+        if not (output_attentions or output_hidden_states) and decoder.config.model_type in registry.STEPS:
+            self._fast = registry.resolve(registry.STEPS[decoder.config.model_type])(decoder)
 
     def step(self, tokens: Tensor, /) -> StepOutput:
         """Feed ids (R, T) that were not fed yet."""
+        if self._fast is not None and tokens.shape[1] == 1 and self._cache.length < self.decoder.max_positions:
+            return StepOutput(self._fast(tokens, self._cache).float())
         output = self.decoder(
             tokens,
             past_key_values=self._cache,

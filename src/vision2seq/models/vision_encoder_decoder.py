@@ -422,6 +422,11 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         options: dict[str, Any],
     ) -> tuple[ModelSession, dict[str, Any], Any]:
         """Settle the options, run the encoder, open a session."""
+        if not isinstance(generation_config, GenerationConfig | None):
+            raise OptionError(
+                f"generation_config is a {type(generation_config).__name__}, expected a GenerationConfig; options can "
+                "also be given one by one, as num_beams=4."
+            )
         own = self.generation_config.following(self.config)
         base = own if generation_config is None else generation_config.filled_from(own)
         config, unused = base.with_call(**options)
@@ -434,6 +439,13 @@ class VisionEncoderDecoderModel(PreTrainedModel):
                 "pass prompts of one length."
             )
         if pixel_values is not None:
+            if not isinstance(pixel_values, Tensor):
+                raise OptionError(
+                    f"pixel_values are a {type(pixel_values).__name__}, expected a tensor [images, channels, height, "
+                    "width]: call the image processor with return_tensors='pt'."
+                )
+            if len(pixel_values) == 0:
+                raise ImageError("pixel_values hold no image; expected at least one.")
             if not bool(pixel_values.isfinite().all()):
                 raise ImageError(
                     "pixel_values hold NaN or infinite numbers; expected finite ones. Check the preprocessing."
@@ -445,11 +457,13 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             pixel_values, encoder_outputs, output_attentions=attentions, output_hidden_states=states, **for_encoder
         )
         session = ModelSession(self.decoder, memory, output_attentions=attentions, output_hidden_states=states)
-        prompt = _prompt(config, memory, decoder_input_ids, self.config)
+        prompt = _prompt(config, memory, decoder_input_ids, self.config, self.get_input_embeddings().num_embeddings)
         return session, {"prompt": prompt, "config": config, "limit": self.decoder.max_positions}, encoded
 
 
-def _prompt(config: GenerationConfig, memory: Tensor, given: Tensor | None, model_config: Config) -> Tensor:
+def _prompt(
+    config: GenerationConfig, memory: Tensor, given: Tensor | None, model_config: Config, vocabulary: int
+) -> Tensor:
     """What every text begins with, (B, T): the start token, and what the caller wants after it."""
     start = config.decoder_start_token_id
     start = config.bos_token_id if start is None else start
@@ -460,12 +474,15 @@ def _prompt(config: GenerationConfig, memory: Tensor, given: Tensor | None, mode
             "the config nor the call says one. Set model.config.decoder_start_token_id to the tokenizer's id."
         )
     if given is not None:
+        if not isinstance(given, Tensor):
+            raise OptionError(f"decoder_input_ids are a {type(given).__name__}, expected a tensor [images, tokens].")
         if given.ndim != 2 or given.shape[0] != count or given.is_floating_point():
             raise OptionError(
                 f"decoder_input_ids are {given.dtype} of shape {list(given.shape)}; expected whole numbers of shape "
                 f"[{count}, tokens], a row for each image."
             )
         given = given.to(device=memory.device, dtype=torch.long)
+        _check_ids("decoder_input_ids", given, vocabulary)
     if start is None:
         assert given is not None
         return given
@@ -474,6 +491,7 @@ def _prompt(config: GenerationConfig, memory: Tensor, given: Tensor | None, mode
         raise OptionError(
             f"decoder_start_token_id lists {first.shape[0]} ids for {count} images; expected one, or {count}."
         )
+    _check_ids("decoder_start_token_id", first, vocabulary)
     first = first.expand(count, 1)
     if given is None:
         return first
@@ -481,6 +499,13 @@ def _prompt(config: GenerationConfig, memory: Tensor, given: Tensor | None, mode
     if "donut" in model_config.encoder.model_type or not bool((given[:, :1] != first).all()):
         return given
     return torch.cat([first, given], dim=1)
+
+
+def _check_ids(name: str, ids: Tensor, vocabulary: int) -> None:
+    """Raise for ids that the decoder has no embeddings for."""
+    for token in ids.flatten().tolist():
+        if not 0 <= token < vocabulary:
+            raise OptionError(f"{name} holds {token}, but the decoder's tokens are 0 to {vocabulary - 1}.")
 
 
 def _load_half(role: str, name: Any, arguments: dict[str, Any]) -> PreTrainedModel:

@@ -56,10 +56,14 @@ class LearnedPositions(nn.Embedding):
 class SinusoidalPositions(nn.Module):
     """Fixed positions: sines, then cosines; padding gets zeros and is not counted."""
 
+    table: Tensor
+
     def __init__(self, positions: int, channels: int, padding_idx: int) -> None:
         super().__init__()
         self.positions, self.channels, self.padding_idx = positions, channels, padding_idx
-        self.register_buffer("table", self._table(positions), persistent=False)
+        self.register_buffer("table", torch.empty(positions, channels), persistent=False)
+        if not self.table.is_meta:  # there nothing can be computed; `reset_buffers` does it afterwards
+            self.table = self._table(positions)
 
     def reset_buffers(self) -> None:
         """Compute the table, which no file holds."""

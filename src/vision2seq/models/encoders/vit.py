@@ -63,6 +63,11 @@ class PatchEmbeddings(nn.Module):
                 f"{self.image_size[0]}×{self.image_size[1]}. Use the checkpoint's image processor, or pass "
                 "interpolate_pos_encoding=True to read other sizes."
             )
+        if any(side < patch for side, patch in zip(size, self.patch_size, strict=True)):
+            raise ImageError(
+                f"pixel_values are {size[0]}×{size[1]} (height×width), smaller than one patch of "
+                f"{self.patch_size[0]}×{self.patch_size[1]}; resize the image."
+            )
         return self.projection(pixel_values).flatten(2).transpose(1, 2)  # B S D
 
 

@@ -91,7 +91,7 @@ def _look(decoder: Any) -> tuple[bool, bool]:
     if decoder is None:
         return True, False
     kind = decoder["type"]
-    if kind in ("ByteLevel", "Metaspace", "WordPiece", "BPEDecoder"):
+    if kind in ("ByteLevel", "Metaspace", "WordPiece", "BPEDecoder", "Fuse"):
         return True, False
     if kind != "Sequence":
         return False, False

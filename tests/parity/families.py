@@ -1,0 +1,181 @@
+"""What a parity test of a family needs: tiny random models of transformers, saved, loaded by us, compared.
+
+To add a family, add its variants to `ENCODERS` or `DECODERS`; every test in test_models_parity.py and
+test_checkpoint_parity.py then runs on it.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+
+from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
+
+START, PAD, EOS, VOCABULARY = 0, 1, 2, 41
+
+_VIT = {
+    "model_type": "vit",
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "image_size": 24,
+    "patch_size": 8,
+}
+_TROCR = {
+    "model_type": "trocr",
+    "vocab_size": VOCABULARY,
+    "d_model": 24,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 40,
+    "max_position_embeddings": 20,
+    "cross_attention_hidden_size": 32,
+    "dropout": 0.0,
+    "bos_token_id": START,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+    "decoder_start_token_id": EOS,
+}
+_GPT2 = {
+    "model_type": "gpt2",
+    "vocab_size": VOCABULARY,
+    "n_embd": 32,
+    "n_layer": 3,
+    "n_head": 4,
+    "n_positions": 20,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+    "bos_token_id": START,
+    "eos_token_id": EOS,
+}
+
+ENCODERS: dict[str, dict[str, Any]] = {
+    "vit": _VIT,
+    "vit-no-qkv-bias": _VIT | {"qkv_bias": False},
+    "vit-wide": _VIT | {"image_size": [16, 40], "patch_size": [8, 4], "hidden_act": "gelu_new"},
+    "vit-no-pooler": _VIT,
+    "vit-grey": _VIT | {"num_channels": 1, "layer_norm_eps": 1e-5},
+    "deit": _VIT | {"model_type": "deit"},
+    "deit-wide": _VIT | {"model_type": "deit", "image_size": [16, 32], "qkv_bias": False},
+}
+DECODERS: dict[str, dict[str, Any]] = {
+    "trocr": _TROCR,
+    "trocr-stage1": _TROCR
+    | {
+        "use_learned_position_embeddings": False,
+        "layernorm_embedding": False,
+        "scale_embedding": True,
+        "activation_function": "relu",
+        "tie_word_embeddings": False,
+    },
+    "trocr-sinusoidal-tied": _TROCR | {"use_learned_position_embeddings": False, "pad_token_id": 3},
+    "trocr-odd": _TROCR
+    | {
+        "use_learned_position_embeddings": False,
+        "d_model": 27,
+        "decoder_attention_heads": 3,
+        "activation_function": "relu",
+    },
+    "trocr-scaled": _TROCR | {"scale_embedding": True, "layernorm_embedding": False},
+    "trocr-untied": _TROCR | {"tie_word_embeddings": False},
+    "trocr-projected": _TROCR | {"cross_attention_hidden_size": None},
+    "trocr-equal": _TROCR | {"d_model": 32, "cross_attention_hidden_size": None},
+    "gpt2": _GPT2,
+    "gpt2-projected": _GPT2 | {"n_embd": 24, "n_inner": 60},
+    "gpt2-scaled": _GPT2 | {"scale_attn_by_inverse_layer_idx": True},
+    "gpt2-unscaled": _GPT2 | {"scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},
+}
+# Every encoder and every decoder once, and the two pairs that people use most.
+VARIANTS: dict[str, tuple[str, str]] = {
+    **{encoder: (encoder, "trocr") for encoder in ENCODERS},
+    **{decoder: ("vit", decoder) for decoder in DECODERS if decoder != "trocr"},
+    "trocr-small": ("deit", "trocr-projected"),
+    "deit-gpt2": ("deit", "gpt2"),
+}
+NAMES = sorted(VARIANTS)
+
+
+def reference_config(name: str, **top: Any) -> Any:
+    """A transformers config of a variant; ``top`` sets keys beside the halves."""
+    encoder, decoder = VARIANTS[name]
+    values = {"decoder_start_token_id": EOS, "pad_token_id": PAD, "eos_token_id": EOS} | top
+    halves = (
+        transformers.AutoConfig.for_model(**copy.deepcopy(ENCODERS[encoder])),
+        transformers.AutoConfig.for_model(**copy.deepcopy(DECODERS[decoder])),
+    )
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(*halves, **values)
+    config._attn_implementation = "eager"
+    return config
+
+
+def reference_model(name: str, *, seed: int = 0, **top: Any) -> Any:
+    """A transformers model of a variant with weights wide enough that every part of it shows in the output."""
+    config = reference_config(name, **top)
+    encoder = None
+    if VARIANTS[name][0] == "vit-no-pooler":
+        encoder = transformers.ViTModel(config.encoder, add_pooling_layer=False)
+    model = transformers.VisionEncoderDecoderModel(config, encoder=encoder)
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=draw)
+            norm = parameter.ndim == 1 and parameter_name.endswith("weight")
+            parameter.copy_(1 + 0.2 * noise if norm else 0.25 * noise)
+    return model.eval()
+
+
+def load(folder: Path, **kwargs: Any) -> VisionEncoderDecoderModel:
+    """Load with this package; a warning is a failure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model: VisionEncoderDecoderModel = VisionEncoderDecoderModel.from_pretrained(folder, **kwargs)
+    return model
+
+
+def pair(name: str, folder: Path, **top: Any) -> tuple[Any, VisionEncoderDecoderModel]:
+    """A variant in transformers, and the same loaded by us from what transformers saved."""
+    theirs = reference_model(name, **top)
+    theirs.save_pretrained(folder)
+    return theirs, load(folder)
+
+
+def pixels(model: Any, count: int = 2, size: tuple[int, int] | None = None, seed: int = 1) -> Tensor:
+    """Random pixels of the size that a model was built for, or of another."""
+    encoder = model.config.encoder
+    height, width = size or (
+        (encoder.image_size,) * 2 if isinstance(encoder.image_size, int) else tuple(encoder.image_size)
+    )
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(count, encoder.num_channels, height, width, generator=draw)
+
+
+def ids(count: int = 2, length: int = 7, seed: int = 2) -> Tensor:
+    """Random token ids without padding, the start token first."""
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(4, VOCABULARY, (count, length), generator=draw)
+    tokens[:, 0] = EOS
+    return tokens
+
+
+def assert_same(ours: Any, theirs: Any, *, atol: float = 1e-5, what: str = "") -> None:
+    """Equal numbers, also in nested tuples; shapes and dtypes as well."""
+    if isinstance(theirs, tuple | list):
+        assert isinstance(ours, tuple), f"{what}: {type(ours).__name__}"
+        assert len(ours) == len(theirs), f"{what}: {len(ours)} of {len(theirs)}"
+        for index, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(mine, other, atol=atol, what=f"{what}[{index}]")
+        return
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=1e-4, msg=lambda text: f"{what}: {text}")
+
+
+def essential(names: Any) -> set[str]:
+    """Names of a state dict without those that a checkpoint may have or lack with nothing changed."""
+    return {name for name in names if not name.startswith("encoder.pooler.") and not name.endswith("._float_tensor")}
