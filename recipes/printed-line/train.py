@@ -128,7 +128,9 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
     while True:
         pool = []
         while len(pool) < POOL:
-            array, text = renderer.render(index, words_at(progress.value, rng))
+            # Half of the lines are clean ones at first: shapes of letters before spots and noise.
+            degrade = progress.value > 0.6 or rng.random() < 0.5
+            array, text = renderer.render(index, words_at(progress.value, rng), degrade=degrade)
             index += options["workers"]
             if len(text) <= LONGEST:
                 pool.append((array, text))
@@ -404,7 +406,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch["bf16"] = options.bf16
         for group in optimizer.param_groups:
             group["lr"] = rate(done, step, options.rate)
-        guide = max(0.0, 1 - done / 0.45)
+        guide = 2 * max(0.0, 1 - done / 0.75)
         loss, ctc, stray = trainee.losses(batch, options.device, guide)
         optimizer.zero_grad(set_to_none=True)
         (loss + (0.3 if done > 0.3 else 0.6) * ctc + guide * stray).backward()
