@@ -6,6 +6,7 @@ An image that cannot be read becomes a failed `Reading`, and the rest go on.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -196,7 +197,7 @@ class Reader:
     def _reading(
         self, ids: list[int], logprobs: list[float], reason: str, seconds: float, source: str | None
     ) -> Reading:
-        probabilities = [min(1.0, 2.718281828459045**value) for value in logprobs]
+        probabilities = [min(1.0, math.exp(value)) for value in logprobs]
         decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
         pieces = [decoder.push(index) for index in ids]
         rest = decoder.finish()
