@@ -305,7 +305,7 @@ def save(state: dict[str, Any], path: Path) -> None:
 
 
 def export(model: VisionEncoderDecoderModel, folder: Path) -> None:
-    """Writes the shipped form: half-precision weights, configs, tokenizer."""
+    """Writes the shipped form: half-precision weights, configs, tokenizer, model card."""
     half = copy.deepcopy(model).to(torch.float16)
     half.save_pretrained(folder)
     write_tokenizer(folder, longest=POSITIONS)
@@ -330,9 +330,14 @@ def export(model: VisionEncoderDecoderModel, folder: Path) -> None:
         "pad_token_id": PAD,
         "max_length": POSITIONS,
     }
-    for name, content in (("preprocessor_config.json", processor), ("generation_config.json", generation)):
+    texts = {
+        "preprocessor_config.json": json.dumps(processor, indent=2, sort_keys=True) + "\n",
+        "generation_config.json": json.dumps(generation, indent=2, sort_keys=True) + "\n",
+        "README.md": Path(__file__).with_name("model_card.md").read_text(encoding="utf-8"),
+    }
+    for name, text in texts.items():
         temporary = folder / (name + ".part")
-        temporary.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, folder / name)
 
 
