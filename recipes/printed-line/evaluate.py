@@ -72,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     reader = Reader.from_pretrained(options.model)
     if options.held_out:
-        lines = held_out_lines()
-        images = [Image.fromarray(array) for array, _ in lines]
-        print(json.dumps({"set": "held-out", **measure(reader, images, [text for _, text in lines])}), flush=True)
+        for degrade in (True, False):
+            lines = held_out_lines(degrade=degrade)
+            images = [Image.fromarray(array) for array, _ in lines]
+            name = "held-out" if degrade else "held-out, clean"
+            print(json.dumps({"set": name, **measure(reader, images, [text for _, text in lines])}), flush=True)
     for folder in options.folders:
         paths = sorted(folder.glob("*.png"))
         texts = [path.with_suffix(".gt.txt").read_text(encoding="utf-8").rstrip("\n") for path in paths]

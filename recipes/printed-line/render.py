@@ -548,11 +548,14 @@ def scale_to_canvas(array: Array, height: int = 32, max_width: int = 1024) -> Ar
     return np.pad(scaled, ((rows // 2, rows - rows // 2), (0, 0))) if rows else scaled
 
 
-def held_out_lines(count: int = 500, *, folders: Sequence[Path] = FONT_FOLDERS) -> list[tuple[Array, str]]:
+def held_out_lines(
+    count: int = 500, *, degrade: bool = True, folders: Sequence[Path] = FONT_FOLDERS
+) -> list[tuple[Array, str]]:
     """Renders the fixed validation lines: font families and paragraphs that training never sees.
 
     Args:
         count: How many; fewer are the first of more.
+        degrade: False for the same number of clean document crops.
         folders: Where the fonts are.
 
     Returns:
@@ -568,7 +571,7 @@ def held_out_lines(count: int = 500, *, folders: Sequence[Path] = FONT_FOLDERS) 
             "all of their families. Install the fonts that README.md lists, or name the folder that has them."
         )
     renderer = LineRenderer([face.path for face in faces], read_texts(HELD_OUT_TEXTS), seed=HELD_OUT_SEED)
-    return [renderer.render(index) for index in range(count)]
+    return [renderer.render(index, degrade=degrade) for index in range(count)]
 
 
 def sheet(lines: Sequence[tuple[Array, str]], *, width: int = 1400) -> Image.Image:

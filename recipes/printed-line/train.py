@@ -128,15 +128,15 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
     while True:
         pool = []
         while len(pool) < POOL:
-            # Half of the lines are clean ones at first: shapes of letters before spots and noise.
-            degrade = progress.value > 0.6 or rng.random() < 0.5
+            # More clean lines than the renderer draws by itself: shapes of letters before spots and noise.
+            degrade = rng.random() < 0.5
             array, text = renderer.render(index, words_at(progress.value, rng), degrade=degrade)
             index += options["workers"]
             if len(text) <= LONGEST:
                 pool.append((array, text))
         # Small batches first: at the start it is the number of steps that counts.
         for batch in batches(pool, rng, 24 if progress.value < 0.12 else 64):
-            out.put(collate(batch, rng, full=progress.value > 0.85 or rng.random() < 0.15))
+            out.put(collate(batch, rng, full=progress.value > 0.95 or rng.random() < 0.12))
 
 
 def collate(lines: Sequence[tuple[np.ndarray, str]], rng: random.Random, *, full: bool) -> dict[str, Any]:
@@ -414,11 +414,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         guide = 2 * max(0.0, 1 - done / 0.75)
         loss, ctc, stray = trainee.losses(batch, options.device, guide)
         optimizer.zero_grad(set_to_none=True)
-        (loss + (0.3 if done > 0.3 else 0.6) * ctc + guide * stray).backward()
+        (loss + 0.6 * ctc + guide * stray).backward()
         nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         optimizer.step()
         step, lines, count = step + 1, lines + len(batch["labels"]), count + 1
-        keep = min(0.999, step / (step + 50))
+        keep = min(0.997, step / (step + 50))
         with torch.no_grad():
             torch._foreach_lerp_(list(averaged.parameters()), list(trainee.parameters()), 1 - keep)
         sums += [loss.item(), ctc.item(), stray.item()]
