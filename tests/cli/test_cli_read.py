@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -382,7 +383,7 @@ def test_a_folder_that_may_not_be_written(
     def refuse(**_: Any) -> Any:
         raise PermissionError(13, "Permission denied", "/out.txt")
 
-    monkeypatch.setattr(command.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
     status, out, err = run(capsys, images / "a.png", "--model", model, "-o", "out.txt")
     assert (status, out) == (1, "")
     assert err == f"vision2seq: -o {Path('out.txt').resolve()} cannot be written: Permission denied\n"

@@ -9,6 +9,7 @@ Source: the keys and defaults of transformers 4.57.6 ``PretrainedConfig`` and of
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import json
@@ -16,7 +17,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError
 
@@ -55,23 +56,30 @@ def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=_jsonable) + "\n"
+    with replacing(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that appears under its name, in the place of an older one, only when it is complete.
+
+    Args:
+        path: In a folder that exists. Nothing new is left there if the block ends with an exception.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _jsonable(value: Any) -> Any:

@@ -138,11 +138,11 @@ class PreTrainedModel(nn.Module):
         config = cls._config(folder, config, kwargs)
         files = checkpoints.find_weights(folder, variant=options["variant"], use_safetensors=options["use_safetensors"])
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
-        dtype = _dtype(requested, lambda: config.dtype or checkpoints.stored_dtype(files)) or torch.float32
+        stored = checkpoints.stored_dtype(files)
+        dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
         device = _device(options["device"], options["device_map"])
         model = cls.skeleton(config)
         config = model.config
-        stored = checkpoints.stored_dtype(files)
         copied = stored != dtype or device.type != "cpu"
         report = checkpoints.fill(
             model,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tokenizers import AddedToken, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from vision2seq.configuration.base import replacing
 from vision2seq.errors import CheckpointNotFoundError, OptionError, TokenizerError, UnknownOptionError, nearest
 from vision2seq.processing.text import files as names
 from vision2seq.processing.text.batch import checked_id, no_panic, plain_ids
@@ -346,7 +346,8 @@ class Tokenizer(Encoder):
             names.TOKENIZER_CONFIG: _dump(config),
         }
         for name, text in contents.items():
-            _write(folder / name, text)
+            with replacing(folder / name) as file:
+                file.write(text)
         return tuple(str(folder / name) for name in contents)
 
     def _older_files(self) -> dict[str, str]:
@@ -448,20 +449,3 @@ def _dump(content: Mapping[str, Any]) -> str:
         return str(value)
 
     return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=plain) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename, so that no half-written file is ever seen."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
