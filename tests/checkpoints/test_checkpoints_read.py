@@ -62,8 +62,7 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 def test_every_format(
     tmp_path: Path, form: str, sharded: bool, will_copy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vision2seq.checkpoints.pickle_reader.RELEASE_BYTES", 16)
-    monkeypatch.setattr("vision2seq.checkpoints.safetensors_reader.RELEASE_BYTES", 16)
+    monkeypatch.setattr("vision2seq.checkpoints.mapping.RELEASE_BYTES", 16)
     tensors = some_tensors()
     if sharded:
         suffix = name_of(form).rsplit(".", 1)[1]
@@ -228,3 +227,22 @@ def test_file_that_is_gone(tmp_path: Path) -> None:
     for read in (read_safetensors, read_pickle):
         with pytest.raises(CheckpointNotFoundError, match="No weight file"):
             list(read(tmp_path / "gone"))
+
+
+def test_safetensors_of_unknown_numbers(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F8_E8M0", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(UnsupportedError, match=r"a in .*model\.safetensors holds numbers of type 'F8_E8M0'; expected"):
+        list(read_tensors(find_weights(tmp_path)))
+    with pytest.raises(UnsupportedError, match=r"'F8_E8M0'"):
+        stored_dtype(find_weights(tmp_path))
+
+
+def test_safetensors_whose_numbers_lie_anywhere(tmp_path: Path) -> None:
+    """The library pads its header to eight bytes; others need not."""
+    values = torch.arange(6, dtype=torch.float32).reshape(2, 3)
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    header += b" " * (3 - len(header) % 8)
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + values.numpy().tobytes())
+    [(name, found)] = read_tensors(find_weights(tmp_path))
+    assert name == "a" and torch.equal(found, values) and found.data_ptr() % 8 == 0

@@ -32,6 +32,7 @@ import torch
 from torch import Tensor
 
 from vision2seq.checkpoints.damage import corrupt
+from vision2seq.checkpoints.mapping import MappedFile
 from vision2seq.errors import (
     CheckpointCorruptError,
     CheckpointNotFoundError,
@@ -40,11 +41,8 @@ from vision2seq.errors import (
     Vision2SeqError,
 )
 
-RELEASE_BYTES = 64 * 2**20  # as in safetensors_reader
-
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-_ALIGNMENT = 64  # what torch aligns the entries of its zips to
 _EXPECTED = "PyTorch weights (a dict of tensors, written by torch.save)"
 
 _STORAGES = {
@@ -95,7 +93,7 @@ def read_pickle(path: str | os.PathLike[str], *, will_copy: bool = False) -> Ite
     uses = Counter(stub.storage.key for stub in archive.stubs.values())
     storages: dict[str, Tensor] = {}
     with path.open("rb") as file:
-        source = _Bytes(path, file)
+        source = MappedFile(file, will_copy=will_copy)
         for name, stub in archive.stubs.items():
             key = stub.storage.key
             try:
@@ -109,8 +107,6 @@ def read_pickle(path: str | os.PathLike[str], *, will_copy: bool = False) -> Ite
                 del storages[key]
             yield name, tensor
             del tensor
-            if will_copy and source.served > RELEASE_BYTES:
-                source = _Bytes(path, file)  # the old mapping goes with its last tensor
 
 
 def pickle_dtypes(path: str | os.PathLike[str]) -> Iterator[torch.dtype]:
@@ -297,32 +293,6 @@ def _open_legacy(path: Path, file: mmap.mmap) -> _Archive:
     if absent:
         raise _Malformed(f"it has no bytes for storage {min(absent)!r}")
     return _Archive(stubs, places)
-
-
-class _Bytes:
-    """Storages out of a file: mapped where they are aligned, read where they are not."""
-
-    def __init__(self, path: Path, file: io.BufferedReader) -> None:
-        self.path = path
-        self.file = file
-        self.served = 0
-        self._map: mmap.mmap | None = None
-
-    def read(self, start: int, length: int) -> Tensor:
-        """Return bytes of the file as a writable tensor (uint8), through which the file cannot be changed."""
-        self.served += length
-        if not length:
-            return torch.empty(0, dtype=torch.uint8)
-        if start % _ALIGNMENT == 0:
-            if self._map is None:
-                # Copy on write: the pages are the file's until somebody trains on them.
-                self._map = mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_COPY)
-            return torch.frombuffer(self._map, dtype=torch.uint8, count=length, offset=start)
-        tensor = torch.empty(length, dtype=torch.uint8)
-        self.file.seek(start)
-        if self.file.readinto(memoryview(tensor.numpy().data)) != length:
-            raise OSError("the file has become shorter while it was read")
-        return tensor
 
 
 # ---------------------------------------------------------------------------------------------------------- the machine

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import re
 import warnings
@@ -51,6 +53,21 @@ class _Undrawn(TorchFunctionMode):
         if getattr(func, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Put off the search for cyclic garbage: thousands of new objects set it off again and again, and find none.
+
+    Going through all objects of a process that has imported torch takes as long as everything else here.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 class PreTrainedModel(nn.Module):
@@ -141,16 +158,17 @@ class PreTrainedModel(nn.Module):
         stored = checkpoints.stored_dtype(files)
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
         device = _device(options["device"], options["device_map"])
-        model = cls.skeleton(config)
-        config = model.config
         copied = stored != dtype or device.type != "cpu"
-        report = checkpoints.fill(
-            model,
-            model._renamed(checkpoints.read_tensors(files, will_copy=copied)),
-            dtype=dtype,
-            device=device,
-            ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
-        )
+        with _without_collector():
+            model = cls.skeleton(config)
+            report = checkpoints.fill(
+                model,
+                model._renamed(checkpoints.read_tensors(files, will_copy=copied)),
+                dtype=dtype,
+                device=device,
+                ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
+            )
+        config = model.config
         report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
         config.dtype = str(dtype).removeprefix("torch.")
         config.name_or_path = str(pretrained_model_name_or_path)
