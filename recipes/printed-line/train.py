@@ -411,7 +411,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch["bf16"] = options.bf16
         for group in optimizer.param_groups:
             group["lr"] = rate(done, step, options.rate)
-        guide = 2 * max(0.0, 1 - done / 0.75)
+        guide = 2 * max(0.0, 1 - done / 0.4)
         loss, ctc, stray = trainee.losses(batch, options.device, guide)
         optimizer.zero_grad(set_to_none=True)
         (loss + 0.6 * ctc + guide * stray).backward()
