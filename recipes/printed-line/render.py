@@ -38,6 +38,7 @@ _BODY = (
     "Open Sans", "Lato", "Linux Libertine", "Charis", "Gentium", "Caladea",
 )  # fmt: skip
 _LIGATURES = (("ffi", "\ufb03"), ("ffl", "\ufb04"), ("ff", "\ufb00"), ("fi", "\ufb01"), ("fl", "\ufb02"))
+_LETTERS_OF = {joined: len(plain) for plain, joined in _LIGATURES}
 # Glyphs are drawn once per face at one of these sizes and lines are shrunk from there, as drawing glyphs costs more
 # than all else. Most of a process's memory are such glyphs; the faces that were not used for longest go first.
 _STRIKES = (48, 96)
@@ -172,8 +173,25 @@ class LineRenderer:
         Returns:
             Gray values, uint8 of shape (`height`, w) with w at most `max_width`, and the text.
         """
-        array, text = self.crop(index, max_words, degrade=degrade)
-        return scale_to_canvas(array, self.height, self.max_width), text
+        array, text, _ = self.render_placed(index, max_words, degrade=degrade)
+        return array, text
+
+    def render_placed(
+        self, index: int, max_words: int | None = None, *, degrade: bool = True
+    ) -> tuple[Array, str, Array]:
+        """Renders one line and tells where its signs stand.
+
+        Args:
+            index: Which line of the endless set.
+            max_words: Most words of the line; None for all lengths.
+            degrade: False for clean document crops only (empty crops included).
+
+        Returns:
+            What `render` returns, and for each character of the text where its middle is, as a share of the array's
+            width: float32 of shape (len(text),). Those of a line that was turned are off by less than a stroke.
+        """
+        array, text, places = self._crop(index, max_words, degrade=degrade)
+        return scale_to_canvas(array, self.height, self.max_width), text, places
 
     def crop(self, index: int, max_words: int | None = None, *, degrade: bool = True) -> tuple[Array, str]:
         """Renders one line at the size that it has on its page, screen or scan.
@@ -186,6 +204,10 @@ class LineRenderer:
         Returns:
             Gray values, uint8 of shape (H, W), and the text.
         """
+        array, text, _ = self._crop(index, max_words, degrade=degrade)
+        return array, text
+
+    def _crop(self, index: int, max_words: int | None, *, degrade: bool) -> tuple[Array, str, Array]:
         rng = random.Random(f"{self.seed} {index}")
         document = not degrade or rng.random() < 0.55
         empty = rng.random() < 0.01
@@ -199,9 +221,9 @@ class LineRenderer:
             plan = self._document_plan(rng)
         else:
             plan = self._scan_plan(rng) if rng.random() < 0.4 else self._varied_plan(rng)
-        image = self._draw(rng, plan, face, text)
+        image, places = self._draw(rng, plan, face, text)
         array = self._finish_document(rng, plan, image) if document else self._finish_varied(rng, plan, image)
-        return array, text
+        return array, text, places
 
     # ---------------------------------------------------------------------------------------------------------------
     # Decisions
@@ -284,8 +306,8 @@ class LineRenderer:
     # ---------------------------------------------------------------------------------------------------------------
     # Drawing
 
-    def _draw(self, rng: random.Random, plan: _Plan, face: Face, text: str) -> Image.Image:
-        """Draws ink (255) on nothing (0), at the size of the crop."""
+    def _draw(self, rng: random.Random, plan: _Plan, face: Face, text: str) -> tuple[Image.Image, Array]:
+        """Draws ink (255) on nothing (0), at the size of the crop, and tells where the characters are."""
         # Screens show glyphs hinted for their size; documents and scans show them unhinted at fractions of a pixel,
         # which shrinking gives.
         size, scale = max(6, round(plan.size)), 1.0
@@ -339,11 +361,12 @@ class LineRenderer:
                 merge = ImageChops.lighter if weight < 0.06 else ImageChops.darker
                 for across, down in ((1, 0), (0, 1)):
                     image = merge(image, ImageChops.offset(image, across, down))
+        places = (np.asarray(_middles(words), np.float32) + left) / image.width
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BOX)
         if angle:
             image = image.rotate(angle, Image.Resampling.BILINEAR)
-        return image
+        return image, places
 
     def _layout(
         self, rng: random.Random, face: Face, strike: _Strike, text: str, ligatures: frozenset[str]
@@ -461,6 +484,20 @@ class LineRenderer:
             result = Image.open(buffer)
             result.load()
         return np.asarray(result.convert("L"))
+
+
+def _middles(words: Sequence[_Word]) -> list[float]:
+    """Where the middle of each character lies, spaces between words included, in drawing pixels from the start."""
+    middles: list[float] = []
+    before: float | None = None
+    for word in words:
+        if before is not None:
+            middles.append((before + word.start) / 2)
+        for sign, start, end in zip(word.signs, word.places, [*word.places[1:], word.end], strict=True):
+            count = _LETTERS_OF.get(sign, 1)
+            middles.extend(start + (end - start) * (part + 0.5) / count for part in range(count))
+        before = word.end
+    return middles
 
 
 def _echo(rng: random.Random, image: Image.Image, baseline: int, offset: int, leading: int) -> None:

@@ -3,7 +3,9 @@
 What is added to the plain loss, in training only:
 
 * a CTC head on the encoder (two steps a column), which finds the characters long before the decoder does
-* a pull of half of the decoder's cross-attention heads towards the diagonal, fading out: it shows them where to look
+* half of the decoder's cross-attention heads are shown where the next character stands, which the renderer knows;
+  without that the decoder finds its way along short lines only and makes up the rest of a long one
+* some of the characters that the decoder is told it has written are wrong, so that it goes by the picture
 * few words a line at first, more as time goes on
 * columns of a batch that hold nothing but padding are mostly left out of the encoder: they cost time and teach little
 
@@ -94,12 +96,19 @@ def words_at(progress: float, rng: random.Random) -> int | None:
     return rng.choice((3, None, None, None, None))
 
 
-def batches(
-    lines: list[tuple[np.ndarray, str]], rng: random.Random, most: int
-) -> Iterator[list[tuple[np.ndarray, str]]]:
+Line = tuple[np.ndarray, str, np.ndarray]
+"""What the renderer gives: gray values, text, and where its characters are as shares of the width."""
+
+
+def words_later(progress: float, rng: random.Random) -> int | None:
+    """The same for a model that can read short lines already."""
+    return words_at(max(progress, 0.3), rng)
+
+
+def batches(lines: list[Line], rng: random.Random, most: int) -> Iterator[list[Line]]:
     """Cuts a pool of lines into batches of like width, in random order."""
     lines = sorted(lines, key=lambda line: line[0].shape[1])
-    cut: list[list[tuple[np.ndarray, str]]] = [[]]
+    cut: list[list[Line]] = [[]]
     for line in lines:
         columns = min(COLUMNS, line[0].shape[1] // COLUMN + 6)
         if (cut[-1] and (len(cut[-1]) + 1) * columns > TOKENS_A_BATCH) or len(cut[-1]) >= most:
@@ -130,29 +139,36 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
         while len(pool) < POOL:
             # More clean lines than the renderer draws by itself: shapes of letters before spots and noise.
             degrade = rng.random() < 0.5
-            array, text = renderer.render(index, words_at(progress.value, rng), degrade=degrade)
+            line = renderer.render_placed(index, options["words"](progress.value, rng), degrade=degrade)
             index += options["workers"]
-            if len(text) <= LONGEST:
-                pool.append((array, text))
+            if len(line[1]) <= LONGEST:
+                pool.append(line)
         # Small batches first: at the start it is the number of steps that counts.
         for batch in batches(pool, rng, 24 if progress.value < 0.12 else 64):
             out.put(collate(batch, rng, full=progress.value > 0.95 or rng.random() < 0.12))
 
 
-def collate(lines: Sequence[tuple[np.ndarray, str]], rng: random.Random, *, full: bool) -> dict[str, Any]:
+def collate(lines: Sequence[Line], rng: random.Random, *, full: bool) -> dict[str, Any]:
     """Puts lines into the middle of black canvases, keeps the columns that a batch needs, spells the texts as ids."""
-    widest = max(array.shape[1] for array, _ in lines)
+    widest = max(array.shape[1] for array, _, _ in lines)
     half = COLUMNS // 2 if full else min(COLUMNS // 2, math.ceil(widest / 2 / COLUMN) + rng.choice((1, 1, 2, 4)))
     first, last = COLUMNS // 2 - half, COLUMNS // 2 + half
     canvas = np.zeros((len(lines), HEIGHT, (last - first) * COLUMN), np.uint8)
-    spans = np.zeros((len(lines), 2), np.float32)
-    labels = np.full((len(lines), max(len(text) for _, text in lines) + 1), -100, np.int64)
-    for row, (array, text) in enumerate(lines):
+    labels = np.full((len(lines), max(len(text) for _, text, _ in lines) + 1), -100, np.int64)
+    inputs = np.full(labels.shape, PAD, np.int64)
+    places = np.zeros(labels.shape, np.float32)  # in columns
+    for row, (array, text, shares) in enumerate(lines):
         left = (WIDTH - array.shape[1]) // 2
         canvas[row, :, left - first * COLUMN : left - first * COLUMN + array.shape[1]] = array
-        spans[row] = left / COLUMN - first, (left + array.shape[1]) / COLUMN - first
-        labels[row, : len(text) + 1] = [*(ID_OF[sign] for sign in text), END]
-    return {"canvas": canvas, "first": first, "spans": spans, "labels": labels}
+        ids = [ID_OF[sign] for sign in text]
+        labels[row, : len(text) + 1] = [*ids, END]
+        places[row, : len(text)] = (left + shares * array.shape[1]) / COLUMN - first
+        slips = rng.choice((0.0, 0.0, 0.05, 0.15))
+        inputs[row, : len(text) + 1] = [
+            START,
+            *(rng.choice(ids) if slips and rng.random() < slips else number for number in ids),
+        ]
+    return {"canvas": canvas, "first": first, "places": places, "labels": labels, "inputs": inputs}
 
 
 class Trainee(nn.Module):
@@ -181,18 +197,15 @@ class Trainee(nn.Module):
         return vit.layernorm(x)
 
     def losses(self, batch: dict[str, Any], device: str, guide: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoder's cross-entropy, encoder's CTC loss a character, and how far the attention strays."""
+        """Decoder's cross-entropy, encoder's CTC loss a character, and how far the attention strays (nats)."""
         pixels = torch.from_numpy(batch["canvas"]).to(device).float().div_(127.5).sub_(1)
         pixels = pixels[:, None].expand(-1, 3, -1, -1)
         labels = torch.from_numpy(batch["labels"]).to(device)
         autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=batch.get("bf16", False))
         with autocast:
             memory = self.encode(pixels, batch["first"])
-            inputs = labels.new_full(labels.shape, START)
-            inputs[:, 1:] = labels[:, :-1]
-            inputs = inputs.masked_fill(inputs == -100, PAD)
             decoded = self.model.decoder(
-                input_ids=inputs,
+                input_ids=torch.from_numpy(batch["inputs"]).to(device),
                 encoder_hidden_states=memory,
                 use_cache=False,
                 output_attentions=guide > 0,
@@ -213,24 +226,21 @@ class Trainee(nn.Module):
         ) / lengths.sum().clamp(min=1)
         stray = loss.new_zeros(())
         if guide > 0:
-            stray = self._stray(decoded.cross_attentions, torch.from_numpy(batch["spans"]).to(device), labels)
+            places = torch.from_numpy(batch["places"]).to(device)
+            stray = self._stray(decoded.cross_attentions, places, real)
         return loss, ctc, stray
 
     @staticmethod
-    def _stray(attentions: tuple[Tensor, ...], spans: Tensor, labels: Tensor) -> Tensor:
-        """How much attention of half of the heads lies far from where a line of even letters would have its letter."""
-        real = labels != -100
-        lengths = real.sum(1, keepdim=True)
-        place = (torch.arange(labels.shape[1], device=labels.device) + 0.5) / lengths  # B T
-        centre = spans[:, :1] + place * (spans[:, 1:] - spans[:, :1])
-        columns = torch.arange(attentions[0].shape[-1] - 1, device=labels.device) + 0.5
-        spread = 2.0 + 0.05 * (spans[:, 1:] - spans[:, :1])[:, :, None]
-        far = 1 - torch.exp(-(((columns - centre[:, :, None]) / spread) ** 2) / 2)  # B T n
-        far = F.pad(far, (1, 0), value=1.0)
-        total = labels.new_zeros((), dtype=torch.float32)
+    def _stray(attentions: tuple[Tensor, ...], places: Tensor, real: Tensor) -> Tensor:
+        """Cross-entropy of half of the heads against a narrow bell over the place of the character to come."""
+        columns = torch.arange(attentions[0].shape[-1] - 1, device=places.device) + 0.5
+        bell = torch.exp(-(((columns - places[:, :, None]) / 1.2) ** 2) / 2)  # B T n
+        bell = F.pad(bell / bell.sum(-1, keepdim=True).clamp(min=1e-6), (1, 0))
+        total = bell.new_zeros(())
         for weights in attentions:
             heads = weights[:, : weights.shape[1] // 2].float()
-            total = total + ((heads * far[:, None]).sum(-1).mean(1) * real).sum() / real.sum()
+            strays = -(bell[:, None] * (heads + 1e-5).log()).sum(-1).mean(1)
+            total = total + (strays * real).sum() / real.sum().clamp(min=1)
         return total / len(attentions)
 
 
@@ -244,7 +254,7 @@ def read(model: VisionEncoderDecoderModel, arrays: Sequence[np.ndarray], size: i
     device = model.device
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        canvas = collate([(arrays[row], "") for row in rows], rng, full=True)["canvas"]
+        canvas = collate([(arrays[row], "", np.empty(0)) for row in rows], rng, full=True)["canvas"]
         pixels = torch.from_numpy(canvas).to(device).float().div(127.5).sub(1)[:, None].expand(-1, 3, -1, -1)
         memory = model.encode(pixels)[1]
         cache = model.decoder.new_cache()
@@ -346,6 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="paragraphs, one a line (texts.py --out)")
     parser.add_argument("--fonts", type=Path, action="append", help="a font folder (may be repeated)")
+    parser.add_argument("--model", help="go on from this checkpoint's weights, without the short lines of a start")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and exported model")
     parser.add_argument("--minutes", type=float, default=90, help="of training in all, resumed or not")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
@@ -361,7 +372,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    trainee = Trainee().to(options.device)
+    trainee = Trainee()
+    if options.model:
+        trainee.model.load_state_dict(VisionEncoderDecoderModel.from_pretrained(options.model).state_dict())
+    trainee.to(options.device)
     trainee.train()
     averaged = copy.deepcopy(trainee)
     decayed = [p for p in trainee.parameters() if p.ndim > 1]
@@ -384,6 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out: Any = context.Queue(maxsize=24)
     wanted = {"corpus": options.corpus, "fonts": options.fonts, "seed": options.seed, "start": 4 * lines}
     wanted["workers"] = options.workers
+    wanted["words"] = words_at if options.model is None else words_later
     workers = [
         context.Process(target=render_forever, args=(wanted, number, progress, out), daemon=True)
         for number in range(options.workers)
@@ -411,7 +426,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         batch["bf16"] = options.bf16
         for group in optimizer.param_groups:
             group["lr"] = rate(done, step, options.rate)
-        guide = 2 * max(0.0, 1 - done / 0.4)
+        guide = 0.3 * min(1.0, max(0.0, 2 - done / 0.4))
         loss, ctc, stray = trainee.losses(batch, options.device, guide)
         optimizer.zero_grad(set_to_none=True)
         (loss + 0.6 * ctc + guide * stray).backward()
