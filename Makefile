@@ -3,14 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
+NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity bench clean
+.PHONY: help demo test lint types own parity bench sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
 	@echo "make test    lint, types, the package's tests, then parity tests against transformers 4.57.6"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
+	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
 	@echo "make clean   remove the environments"
 
 demo: $(VENV)/.installed
@@ -36,7 +38,7 @@ parity: $(PARITY)/.installed
 bench: $(PARITY)/.installed
 	$(PARITY)/bin/python benchmarks/run.py
 
-$(VENV)/.installed: pyproject.toml constraints.txt | python-is-usable
+$(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | python-is-usable compiler-is-there
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
@@ -45,7 +47,7 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,recipes]'
 	touch $@
 
-$(PARITY)/.installed: pyproject.toml constraints-parity.txt | python-is-usable
+$(PARITY)/.installed: pyproject.toml constraints-parity.txt $(NATIVE) | python-is-usable
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable . transformers pytest protobuf sentencepiece
 	touch $@
@@ -56,6 +58,18 @@ python-is-usable:
 		{ echo "vision2seq needs Python 3.10 or newer as $(PYTHON); set PYTHON=… to another one." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+
+.PHONY: compiler-is-there
+compiler-is-there:
+	@command -v c++ >/dev/null || \
+		echo "There is no C++ compiler, so decoding will run in torch alone, slower. On Debian: apt-get install g++" >&2
+
+# The compiled code under AddressSanitizer and UndefinedBehaviorSanitizer, built into the package for the time being.
+sanitize: $(VENV)/.dev
+	CFLAGS="-g -fsanitize=address,undefined -fno-sanitize-recover=undefined" $(VENV)/bin/pip install --quiet --no-deps --editable .
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" ASAN_OPTIONS=detect_leaks=0 \
+		$(VENV)/bin/python -m pytest tests/engine; result=$$?; \
+		$(VENV)/bin/pip install --quiet --no-deps --editable .; exit $$result
 
 clean:
 	rm -rf $(VENV) $(PARITY)

@@ -493,7 +493,8 @@ def _middles(words: Sequence[_Word]) -> list[float]:
     for word in words:
         if before is not None:
             middles.append((before + word.start) / 2)
-        for sign, start, end in zip(word.signs, word.places, [*word.places[1:], word.end], strict=True):
+        ends = [*word.places, word.end][1:]  # none for the nothing between two spaces
+        for sign, start, end in zip(word.signs, word.places, ends, strict=True):
             count = _LETTERS_OF.get(sign, 1)
             middles.extend(start + (end - start) * (part + 0.5) / count for part in range(count))
         before = word.end

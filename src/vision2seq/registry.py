@@ -42,7 +42,7 @@ IMAGE_PROCESSORS: dict[str, str] = {
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {"deit": "DeiTImageProcessor", "vit": "ViTImageProcessor"}
 
 # What runs one token at a time faster than a decoder's modules do: called with the decoder, may return None.
-STEPS: dict[str, Any] = {"trocr": "vision2seq.engine.trocr:step_for"}
+STEPS: dict[str, Any] = {"gpt2": "vision2seq.engine.gpt2:step_for", "trocr": "vision2seq.engine.trocr:step_for"}
 
 # What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.
 LOAD_PROCESSOR = "vision2seq.auto:load_processor"

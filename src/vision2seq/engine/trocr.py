@@ -1,20 +1,11 @@
-"""One step of the TrOCR decoder for one new token a row, without what only training and inspection need.
-
-The same sums as `models.decoders.trocr`, fewer and larger products: query, key and value come from one.
-
-R rows, D hidden size, H heads, K channels of a head, V vocabulary.
-"""
+"""One step of the TrOCR decoder: the sums of `models.decoders.trocr` for one new token a row."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vision2seq.engine.layout import join, lay_out
-from vision2seq.layers.attention import attend
-from vision2seq.layers.cache import DecoderCache
+from vision2seq.engine.program import Program
+from vision2seq.engine.step import Step, step_from
 from vision2seq.models.decoders import trocr
 
 _PLAIN = {
@@ -32,76 +23,40 @@ _PLAIN = {
 }
 
 
-def step_for(decoder: trocr.TrOCRForCausalLM) -> TrOCRStep | None:
-    """A step for this decoder as it is now, or None where the modules have to run.
+def step_for(decoder: trocr.TrOCRForCausalLM) -> Step | None:
+    """A step for this decoder as it is now, or None where the modules have to run; see `step_from`."""
+    inner = decoder.model.decoder
 
-    They have to in training, off the CPU, and where somebody put other modules or hooks into them (adapters).
-    """
-    if decoder.training or decoder.device.type != "cpu":
-        return None
-    for module in decoder.modules():
-        if type(module) not in _PLAIN or module._forward_hooks or module._forward_pre_hooks:
-            return None
-    return TrOCRStep(decoder)
+    def embed(tokens: Tensor, past: int) -> Tensor:
+        return (inner.embed_tokens(tokens) + inner.embed_positions(tokens, 1, past))[:, 0]
+
+    return step_from(decoder, _PLAIN, embed, lambda program: _record(decoder, program))
 
 
-class TrOCRStep:
-    """References to a decoder's weights, gathered once a generation. It holds no state of the texts."""
-
-    def __init__(self, decoder: trocr.TrOCRForCausalLM) -> None:
-        """Lay the weights out, unless that has been done, and gather them."""
-        inner = decoder.model.decoder
-        self.embed, self.positions = inner.embed_tokens, inner.embed_positions
-        self.norm = _norm(inner.layernorm_embedding) if inner.layernorm_embedding is not None else None
-        self.layers = [_gather(layer) for layer in inner.layers]
-        lay_out(decoder.output_projection)
-        self.head = decoder.output_projection.weight
-
-    def __call__(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
-        """Feed a token a row, (R, 1); return the logits (R, V). The cache holds the images and all tokens before."""
-        rows = tokens.shape[0]
-        x = self.embed(tokens) + self.positions(tokens, 1, cache.length)  # R 1 D
-        x = x.view(rows, -1)
-        if self.norm is not None:
-            x = F.layer_norm(x, *self.norm)
-        for index, (heads, scale, qkv, out, norm, cross_q, cross_out, cross_norm, fc1, act, fc2, last) in enumerate(
-            self.layers
-        ):
-            joint = F.linear(x, *qkv).view(rows, 3, heads, 1, -1)  # R 3 H 1 K
-            keys, values = cache.append(index, joint[:, 1], joint[:, 2])
-            mixed, _ = attend(joint[:, 0], keys, values, scale=scale)
-            x = F.layer_norm(x + F.linear(mixed.view(rows, -1), *out), *norm)
-            query = F.linear(x, *cross_q).view(rows, heads, 1, -1)
-            mixed, _ = cache.attend_cross(index, query, scale=scale)
-            x = F.layer_norm(x + F.linear(mixed.view(rows, -1), *cross_out), *cross_norm)
-            x = F.layer_norm(x + F.linear(act(F.linear(x, *fc1)), *fc2), *last)
-        cache.advance(1)
-        return F.linear(x, self.head)
+def _record(decoder: trocr.TrOCRForCausalLM, program: Program) -> None:
+    width, x = decoder.config.hidden_size, program.embedded
+    joint, mixed = program.buffer(3 * width), program.buffer(width)
+    inner = program.buffer(decoder.config.decoder_ffn_dim)
+    norm = decoder.model.decoder.layernorm_embedding
+    if norm is not None:
+        program.norm(x, x, norm)
+    for index, layer in enumerate(decoder.layers()):
+        assert isinstance(layer, trocr.Layer)
+        own, cross = layer.self_attn, layer.encoder_attn
+        shape = {"layer": index, "heads": own.heads, "channels": width // own.heads, "scale": own.scale}
+        program.linear(x, joint, *map(_pair, (own.q_proj, own.k_proj, own.v_proj)))
+        program.attend_self(joint, mixed, **shape)
+        program.linear(mixed, x, _pair(own.out_proj), added=x)
+        program.norm(x, x, layer.self_attn_layer_norm)
+        program.linear(x, joint, _pair(cross.q_proj))
+        program.attend_cross(joint, mixed, **shape)
+        program.linear(mixed, x, _pair(cross.out_proj), added=x)
+        program.norm(x, x, layer.encoder_attn_layer_norm)
+        program.linear(x, inner, _pair(layer.fc1), activation=layer.act)
+        program.linear(inner, x, _pair(layer.fc2), added=x)
+        program.norm(x, x, layer.final_layer_norm)
+    program.linear(x, None, _pair(decoder.output_projection))
 
 
-def _norm(module: nn.LayerNorm) -> tuple[Any, ...]:
-    return module.normalized_shape, module.weight, module.bias, module.eps
-
-
-def _linear(module: nn.Linear) -> tuple[Tensor, Tensor]:
-    lay_out(module)
+def _pair(module: nn.Linear) -> tuple[Tensor, Tensor | None]:
     return module.weight, module.bias
-
-
-def _gather(layer: nn.Module) -> tuple[Any, ...]:
-    assert isinstance(layer, trocr.Layer)
-    own, cross = layer.self_attn, layer.encoder_attn
-    return (
-        own.heads,
-        own.scale,
-        join(own.q_proj, own.k_proj, own.v_proj),
-        _linear(own.out_proj),
-        _norm(layer.self_attn_layer_norm),
-        _linear(cross.q_proj),
-        _linear(cross.out_proj),
-        _norm(layer.encoder_attn_layer_norm),
-        _linear(layer.fc1),
-        layer.act,
-        _linear(layer.fc2),
-        _norm(layer.final_layer_norm),
-    )

@@ -67,6 +67,18 @@ class DecoderCache:
         self._values[layer, :, :, self.length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
+    def room_for_token(self, rows: int) -> tuple[Tensor, Tensor]:
+        """All layers' keys and values, (L, R, H, C, K) with C > `length`, for whoever writes a token into them itself.
+
+        The images' keys and values must be there; they say how many heads and channels there are.
+        """
+        if self._keys is None or self._values is None or self.length >= self._keys.shape[3]:
+            heads, _, channels = self._cross[0][0].shape[1:]
+            self._grow(self._cross[0][0].new_empty(rows, heads, 1, channels), self.length + 1)
+        assert self._keys is not None
+        assert self._values is not None
+        return self._keys, self._values
+
     def advance(self, tokens: int) -> None:
         """Say that all layers have stored that many new tokens."""
         self.length += tokens
@@ -88,6 +100,11 @@ class DecoderCache:
     def has_cross(self, layer: int) -> bool:
         """Whether a layer's keys and values of the images are there."""
         return layer < len(self._cross)
+
+    @property
+    def images(self) -> tuple[list[tuple[Tensor, Tensor]], int]:
+        """Each layer's keys and values of the images, (I, H, S, K), and how many rows side by side share an image."""
+        return self._cross, self._group
 
     def put_cross(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Store a layer's keys and values of the images, (I, H, S, K) each; layers come in order."""
