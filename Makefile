@@ -3,14 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
+NEWEST := .venv-transformers5
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity bench sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
-	@echo "make test    lint, types, the package's tests, then parity tests against transformers 4.57.6"
+	@echo "make test    lint, types, the package's tests, then parity with transformers 4.57.6 and exchange with 5.23"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
 	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
 	@echo "make clean   remove the environments"
@@ -18,7 +19,7 @@ help:
 demo: $(VENV)/.installed
 	$(VENV)/bin/vision2seq read examples/lines
 
-test: lint types own parity
+test: lint types own parity transformers5
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -29,11 +30,15 @@ types: $(VENV)/.dev
 
 # The newest releases of everything, and no transformers.
 own: $(VENV)/.dev
-	$(VENV)/bin/python -m pytest tests --ignore=tests/parity
+	$(VENV)/bin/python -m pytest tests --ignore=tests/parity --ignore=tests/transformers5
 
 # transformers 4.57.6 wants older releases of huggingface_hub and tokenizers, so it lives apart.
 parity: $(PARITY)/.installed
 	$(PARITY)/bin/python -m pytest tests/parity
+
+# Checkpoints go both ways between this package and transformers 5.
+transformers5: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pytest tests/transformers5
 
 bench: $(PARITY)/.installed
 	$(PARITY)/bin/python benchmarks/run.py
@@ -50,6 +55,12 @@ $(VENV)/.dev: $(VENV)/.installed
 $(PARITY)/.installed: pyproject.toml constraints-parity.txt $(NATIVE) | python-is-usable
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable . transformers pytest protobuf sentencepiece
+	touch $@
+
+$(NEWEST)/.installed: pyproject.toml constraints.txt constraints-transformers5.txt $(NATIVE) | python-is-usable
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/pip install --quiet --constraint constraints.txt --constraint constraints-transformers5.txt --editable . \
+		transformers pytest
 	touch $@
 
 .PHONY: python-is-usable
@@ -72,4 +83,4 @@ sanitize: $(VENV)/.dev
 		$(VENV)/bin/pip install --quiet --no-deps --editable .; exit $$result
 
 clean:
-	rm -rf $(VENV) $(PARITY)
+	rm -rf $(VENV) $(PARITY) $(NEWEST)
