@@ -1,0 +1,82 @@
+"""What printed-line's training adds to the plain loss: who stands where, and heads that start by looking around."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from start import ENCODER, look_around
+from train import COLUMN, COLUMNS, HEIGHT, ID_OF, PAD, PLACES, Trainee, collate, config, rate, standing_at
+from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
+
+torch.set_num_threads(1)
+
+
+def line(text: str, width: int) -> tuple[np.ndarray, str, np.ndarray]:
+    shares = (np.arange(len(text), dtype=np.float32) + 0.5) / max(1, len(text))
+    return np.full((HEIGHT, width), 255, np.uint8), text, shares
+
+
+def test_each_place_belongs_to_the_character_that_covers_it() -> None:
+    # Middles at 2, 4 and 8: the borders between them are at 3 and 6, and the line goes from 1 to 10.
+    found = standing_at(np.array([2.0, 4.0, 8.0]), [7, 8, 9], 12)
+    assert found.tolist() == [PAD, 7, 7, 8, 8, 8, 9, 9, 9, 9, PAD, PAD]
+    assert standing_at(np.array([2.25]), [5], 5).tolist() == [PAD, 5, 5, PAD, PAD]
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_batch_says_where_characters_stand(full: bool) -> None:
+    batch = collate([line("abcd", 16 * COLUMN), line("", 5 * COLUMN)], random.Random(1), full=full)
+    count = batch["canvas"].shape[2] // COLUMN
+    assert (count == COLUMNS) == full
+    standing = batch["standing"]
+    assert standing.shape == (2, count * PLACES)
+    assert (standing[1] == PAD).all()
+    named = standing[0][standing[0] != PAD]
+    assert named.tolist() == [ID_OF[sign] for sign in "abcd" for _ in range(4 * PLACES)]
+    # They are where the ink is.
+    inked = np.flatnonzero(batch["canvas"][0].any(0)) * PLACES // COLUMN
+    assert np.flatnonzero(standing[0] != PAD).tolist() == sorted(set(inked.tolist()))
+
+
+def test_heads_start_at_their_distance() -> None:
+    torch.manual_seed(0)
+    model = VisionEncoderDecoderModel._from_config(config())
+    look_around(model)
+    model.eval()
+    pixels = torch.rand(1, 3, HEIGHT, COLUMNS * COLUMN) * 2 - 1
+    with torch.no_grad():
+        weights = model.encoder(pixels, output_attentions=True).attentions[0][0]  # heads, tokens, tokens
+    middle = torch.arange(20, 100)
+    for head, steps in enumerate(ENCODER[0]):
+        looked_at = weights[head, 1:, 1:].argmax(-1)[middle]
+        assert (looked_at == middle + steps).float().mean() > 0.95, f"head {head}"
+
+
+def test_losses_fall_on_one_batch() -> None:
+    torch.manual_seed(0)
+    from train import optimizers
+
+    trainee = Trainee()
+    batch = collate([line("to be", 10 * COLUMN), line("or not", 12 * COLUMN)], random.Random(1), full=False)
+    both = optimizers(trainee, 1e-3)
+    totals = []
+    for _ in range(8):
+        for optimizer in both:
+            optimizer.zero_grad()
+        losses = trainee.losses(batch, "cpu", 0.3)
+        sum(losses).backward()
+        for optimizer in both:
+            optimizer.step()
+        totals.append([loss.item() for loss in losses])
+    assert all(last < 0.9 * first for first, last in zip(totals[0][:2], totals[-1][:2], strict=True))
+    assert all(p.grad is not None for p in trainee.standing.parameters())
+
+
+def test_the_rate_warms_up_and_ends_near_nothing() -> None:
+    assert rate(0.0, 0, 1.0) == pytest.approx(1 / 200)
+    assert rate(0.25, 1000, 2.0) == pytest.approx(1.5)
+    assert rate(1.2, 1000, 1.0) == pytest.approx(0.01)
