@@ -15,6 +15,8 @@ place, so that ``except`` clauses written for it go on working::
     ├── ImageError                ValueError, OSError    something that is not a readable image
     ├── TokenizerError            ValueError, OSError    tokenizer files that are missing or contradict themselves
     ├── TrainingDataError         ValueError    a data set that cannot be trained on
+    ├── TrainingError             RuntimeError  a training that cannot go on
+    ├── MissingPackageError       ImportError   an optional package that is not installed
     └── UnsupportedError          NotImplementedError    known, but not built here
 """
 
@@ -70,6 +72,14 @@ class TokenizerError(Vision2SeqError, ValueError, OSError):
 
 class TrainingDataError(Vision2SeqError, ValueError):
     """A data set is missing images or texts, or holds rows that cannot be used."""
+
+
+class TrainingError(Vision2SeqError, RuntimeError):
+    """A training cannot go on: its numbers are no longer finite, or its saved state does not fit."""
+
+
+class MissingPackageError(Vision2SeqError, ImportError):
+    """What was asked for needs an optional package that is not installed."""
 
 
 class UnsupportedError(Vision2SeqError, NotImplementedError):

@@ -14,9 +14,7 @@ from typing import Any, TextIO
 
 from vision2seq.configuration.base import replacing
 from vision2seq.errors import OptionError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as an image in a folder."""
+from vision2seq.processing.image import SUFFIXES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

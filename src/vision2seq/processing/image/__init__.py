@@ -2,3 +2,6 @@
 
 Nothing is imported here, so that the cost of a processor is paid by whoever asks for it.
 """
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder."""
