@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vision2seq.training.collate import Collator
     from vision2seq.training.data import DataSet, Example, Problems, read_examples
-    from vision2seq.training.finetune import FinetuneSettings, finetune
+    from vision2seq.training.finetuning import FinetuneSettings, finetune
     from vision2seq.training.loop import Trainer, TrainingResult
     from vision2seq.training.metrics import Scores, character_error_rate, edit_distance, score, word_error_rate
     from vision2seq.training.processes import Processes, processes_for
@@ -21,7 +21,7 @@ _HOMES = {
     "Collator": "collate",
     "DataSet": "data",
     "Example": "data",
-    "FinetuneSettings": "finetune",
+    "FinetuneSettings": "finetuning",
     "Problems": "data",
     "Processes": "processes",
     "Scores": "metrics",
@@ -30,7 +30,7 @@ _HOMES = {
     "TrainingSettings": "settings",
     "character_error_rate": "metrics",
     "edit_distance": "metrics",
-    "finetune": "finetune",
+    "finetune": "finetuning",
     "processes_for": "processes",
     "read_examples": "data",
     "score": "metrics",

@@ -68,22 +68,26 @@ def prepare_ids(model: Any, tokenizer: Any) -> None:
 def make_room(model: Any, labels: int) -> bool:
     """Let a model generate texts of some length, if its generation config has a lower limit.
 
+    One without a limit gets the decoder's own, which changes nothing here; transformers would stop after 20 tokens.
+
     Args:
         model: A `VisionEncoderDecoderModel`; its ``generation_config`` is replaced where the limit is raised.
         labels: Tokens of the longest text, the end token included.
 
     Returns:
-        Whether it was raised.
+        Whether a limit was raised.
     """
     own = model.generation_config.following(model.config)
-    limit = own.max_length - 1 if own.max_new_tokens is None else own.max_new_tokens
-    if limit >= labels:
+    name, limit, needed = "max_length", own.max_length, labels + 1
+    if own.max_new_tokens is not None:
+        name, limit, needed = "max_new_tokens", own.max_new_tokens, labels
+    if limit is not None and limit >= needed:
         return False
     values = own.to_diff_dict()
     values.pop("_from_model_config", None)  # it is no longer what the model's config says
-    values.update({"max_length": labels + 1} if own.max_new_tokens is None else {"max_new_tokens": labels})
+    values[name] = model.decoder.max_positions if limit is None else needed
     model.generation_config = GenerationConfig(**values)
-    return True
+    return limit is not None
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vision2seq.errors import TrainingDataError, TrainingError
+from vision2seq.errors import OptionError, TrainingDataError, TrainingError
 from vision2seq.models.vision_encoder_decoder import IGNORED_LABEL
 from vision2seq.training.optimise import Average, parameter_groups, rate_at
 from vision2seq.training.processes import Processes
@@ -107,7 +107,7 @@ class Trainer:
         hidden: Whether to show no progress bar; None shows one in a terminal.
 
     Raises:
-        OptionError: A folder that holds something else, or nothing to train.
+        OptionError: No length, a folder that holds something else, or nothing to train.
     """
 
     def __init__(
@@ -126,6 +126,8 @@ class Trainer:
         processes: Processes | None = None,
         hidden: bool | None = None,
     ) -> None:
+        if settings.steps is settings.minutes is None:
+            raise OptionError("Neither steps nor minutes are given; expected one of them, the length of the training.")
         self.processes = processes or Processes()
         self.settings = settings
         if not isinstance(folder, RunFolder):
@@ -354,8 +356,9 @@ class Trainer:
                 self.average.model.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError) as error:
+            found = " ".join(str(error).split())
             raise TrainingError(
-                f"The state in {self.folder.path} does not fit this model ({error}). Train in another folder, or "
+                f"The state in {self.folder.path} does not fit this model ({found}). Train in another folder, or "
                 "remove this one."
             ) from None
         for name, value in state["progress"].items():
