@@ -22,6 +22,7 @@ from PIL import Image
 
 from vision2seq.configuration.base import read_json, write_json
 from vision2seq.errors import CheckpointNotFoundError, ImageError, OptionError, UnknownOptionError, nearest
+from vision2seq.processing.batch import Batch
 from vision2seq.processing.image import ops, read
 from vision2seq.processing.image.ops import Pixels
 
@@ -41,28 +42,13 @@ _FINDING_OPTIONS = frozenset(
 _CALL_OPTIONS = ("data_format", "input_data_format")
 
 
-class BatchFeature(dict[str, Any]):
-    """What a processor returns: a dict whose values can also be read as attributes.
+class BatchFeature(Batch):
+    """What an image processor returns.
 
     Args:
         data: The values, as ``{"pixel_values": …}``.
         tensor_type: ``"pt"`` or ``"np"`` to convert lists of arrays, ``None`` to leave them.
     """
-
-    def __init__(self, data: Mapping[str, Any] | None = None, tensor_type: Any = None) -> None:
-        super().__init__(data or {})
-        self.convert_to_tensors(tensor_type)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no {name!r}. It has: {', '.join(self)}.") from None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The values as a dict, which is this object."""
-        return self
 
     def convert_to_tensors(self, tensor_type: Any = None) -> BatchFeature:
         """Convert lists of arrays into batches, in place.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from vision2seq.errors import OptionError, TokenizerError
+from vision2seq.processing.batch import Batch
 
 
-class BatchEncoding(dict[str, Any]):
-    """Ids and masks of one text or a batch of texts, as ``batch["input_ids"]`` or ``batch.input_ids``.
+class BatchEncoding(Batch):
+    """Ids and masks of one text or a batch of texts.
 
     Args:
         data: Lists of ints (one text) or lists of lists (a batch).
@@ -19,21 +20,6 @@ class BatchEncoding(dict[str, Any]):
     Raises:
         OptionError: Another tensor type, or rows of different lengths.
     """
-
-    def __init__(self, data: Mapping[str, Any] | None = None, tensor_type: Any = None) -> None:
-        super().__init__(data or {})
-        self.convert_to_tensors(tensor_type)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no {name!r}. It has: {', '.join(self)}.") from None
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The values as a dict, which is this object."""
-        return self
 
     def convert_to_tensors(self, tensor_type: Any = None) -> BatchEncoding:
         """Convert every list into an int64 array or tensor, in place.

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 
 from vision2seq.errors import TokenizerError
 from vision2seq.processing.text.files import MERGES, VOCAB_JSON, TokenizerFiles, read_vocabulary
-from vision2seq.processing.text.style import Special, Style, special_id
+from vision2seq.processing.text.style import FAIRSEQ_SPECIALS, Special, Style, special_id
 
 
 def read_merges(files: TokenizerFiles) -> list[tuple[str, str]]:
@@ -95,15 +95,7 @@ ROBERTA = Style(
     name="RoBERTa",
     classes=("RobertaTokenizer",),
     files=(VOCAB_JSON, MERGES),
-    specials={
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "sep_token": "</s>",
-        "pad_token": "<pad>",
-        "cls_token": "<s>",
-        "mask_token": "<mask>",
-    },
+    specials=FAIRSEQ_SPECIALS,
     flag=_flag_roberta,
     build=build,
     finish=_finish_roberta,

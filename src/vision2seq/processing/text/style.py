@@ -14,6 +14,17 @@ from vision2seq.processing.text.files import TokenizerFiles
 
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
+FAIRSEQ_SPECIALS: Mapping[str, str] = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "cls_token": "<s>",
+    "mask_token": "<mask>",
+}
+"""The special tokens of RoBERTa, BART and XLM-RoBERTa, which all come from fairseq."""
+
 Special = str | AddedToken
 
 

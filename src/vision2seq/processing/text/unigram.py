@@ -30,7 +30,7 @@ from vision2seq.processing.text.sentencepiece_model import (
     SentencePieceModel,
     read_model,
 )
-from vision2seq.processing.text.style import Special, Style, special_id
+from vision2seq.processing.text.style import FAIRSEQ_SPECIALS, Special, Style, special_id
 
 SPACE = "▁"
 _FIRST = ("<s>", "<pad>", "</s>", "<unk>")
@@ -111,15 +111,7 @@ XLM_ROBERTA = Style(
     name="XLM-RoBERTa",
     classes=("XLMRobertaTokenizer",),
     files=(SENTENCEPIECE,),
-    specials={
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "sep_token": "</s>",
-        "pad_token": "<pad>",
-        "cls_token": "<s>",
-        "mask_token": "<mask>",
-    },
+    specials=FAIRSEQ_SPECIALS,
     flag=_flag,
     build=build,
     finish=_finish,
