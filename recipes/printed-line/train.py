@@ -40,6 +40,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from charset import CHARSET
+from fonts import FONT_FOLDERS
 from render import LineRenderer, held_out_lines, scale_to_canvas
 from start import look_around
 from tokenizer import SPECIAL_TOKENS
@@ -428,7 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         worker.start()
     sets = {folder.name: folder_of_lines(folder, 150) for folder in options.validate}
     if options.held_out:
-        sets["held-out"] = held_out_lines()[:150]
+        sets["held-out"] = held_out_lines(folders=options.fonts or FONT_FOLDERS)[:150]
     log = (options.out / "log.jsonl").open("a", encoding="utf-8")
     began, told, validated, shown = time.monotonic() - minutes * 60, time.monotonic(), minutes, lines
     sums, count, seen = np.zeros(3), 0, time.monotonic()
