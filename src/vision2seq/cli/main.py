@@ -14,7 +14,9 @@ from vision2seq.errors import Vision2SeqError
 
 # Each is a module with `add_arguments(parser)`, which imports nothing heavy, and `run(options) -> status`.
 COMMANDS = {
+    "finetune": "train a model on images and their texts",
     "inspect": "say what a checkpoint is, and what is wrong with it",
+    "new": "make a new model to train",
     "read": "read the text in images",
 }
 
@@ -22,7 +24,8 @@ COMMANDS = {
 def parser_for(commands: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; only the named commands bring their arguments."""
     parser = argparse.ArgumentParser(
-        prog="vision2seq", description="Vision-to-text encoder-decoder models: read images, look into checkpoints."
+        prog="vision2seq",
+        description="Vision-to-text encoder-decoder models: read images, train, look into checkpoints.",
     )
     parser.add_argument("--version", action="version", version=f"vision2seq {__version__}")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

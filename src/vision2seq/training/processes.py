@@ -1,7 +1,7 @@
 """One process, or several on several devices or machines: the few things in which they differ for a training.
 
-Several are the business of `accelerate`, an optional package. It starts them (``accelerate launch``), gives each its
-device, and sums gradients; it does nothing else here.
+Several are the business of `accelerate`, an optional package. It gives each its device and sums gradients; it does
+nothing else here. ``accelerate launch`` or ``torchrun`` start them.
 """
 
 from __future__ import annotations

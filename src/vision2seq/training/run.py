@@ -46,6 +46,8 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise OptionError(f"{self.path} is a file, expected the folder of a training.")
         there = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
+        # While the main process writes the settings, others may look and see only what is to become of them.
+        there = [name for name in there if not name.startswith(f".{SETTINGS}.")]
         if there and SETTINGS not in there:
             raise OptionError(
                 f"{self.path} is not empty and holds no training: {SETTINGS} is missing, found {', '.join(there[:5])}. "
