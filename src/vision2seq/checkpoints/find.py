@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from vision2seq import hub
 from vision2seq.checkpoints.damage import corrupt
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError, nearest
 
@@ -77,12 +78,13 @@ def check_variant(variant: str | None) -> None:
 
 
 def find_weights(
-    folder: str | os.PathLike[str], *, variant: str | None = None, use_safetensors: bool | None = None
+    place: str | os.PathLike[str], *, variant: str | None = None, use_safetensors: bool | None = None
 ) -> WeightFiles:
     """Find the weights in a folder, or take the one file (or index) that the path names.
 
     Args:
-        folder: A checkpoint folder, or a weight or index file itself.
+        place: A checkpoint folder, or a weight or index file itself; a `vision2seq.hub.Source` fetches the files that
+            are taken, and no others.
         variant: Read ``model.<variant>.safetensors`` and the like instead of the plain names.
         use_safetensors: True reads safetensors only, False ``pytorch_model.bin`` only, None whichever is there with
             safetensors preferred.
@@ -92,17 +94,12 @@ def find_weights(
         CheckpointCorruptError: An index that is no index, or that points out of the folder.
         OptionError: A variant that is no part of a name, or a ``use_safetensors`` that is not True, False or None.
     """
-    folder = Path(folder)
     check_variant(variant)
     if use_safetensors not in (True, False, None):
         raise OptionError(f"use_safetensors={use_safetensors!r}; expected True, False or None.")
-    if folder.is_file():
-        return _single(folder)
-    if not folder.is_dir():
-        raise CheckpointNotFoundError(
-            f"No checkpoint folder {str(folder)!r}: "
-            + ("it is neither a file nor a folder." if folder.exists() else "it does not exist. Check the path.")
-        )
+    source = place if isinstance(place, hub.Source) else _folder(Path(place))
+    if source.file is not None:
+        return _single(source, source.file)
 
     families: list[tuple[str, Format]] = []
     if use_safetensors is not False:
@@ -110,21 +107,34 @@ def find_weights(
     if use_safetensors is not True:
         families.append(("pytorch_model.bin", "pickle"))
     for name, kind in families:
-        whole = folder / with_variant(name, variant)
-        if whole.is_file():
+        whole = source.get(with_variant(name, variant))
+        if whole is not None:
             return WeightFiles(kind, (whole,))
         for index_name in index_names(name, variant):
-            if (folder / index_name).is_file():
-                return _sharded(folder / index_name, kind)
-    raise _nothing_found(folder, [name for name, _ in families], variant, use_safetensors)
+            index = source.get(index_name)
+            if index is not None:
+                return _sharded(source, index, kind)
+    raise _nothing_found(source, [name for name, _ in families], variant, use_safetensors)
 
 
-def _single(path: Path) -> WeightFiles:
-    kind: Format = "safetensors" if ".safetensors" in path.name else "pickle"
-    return _sharded(path, kind) if path.suffix == ".json" else WeightFiles(kind, (path,))
+def _folder(path: Path) -> hub.Source:
+    if path.is_file():
+        return hub.Source(str(path), path.parent, path.name)
+    if not path.is_dir():
+        raise CheckpointNotFoundError(
+            f"No checkpoint folder {str(path)!r}: "
+            + ("it is neither a file nor a folder." if path.exists() else "it does not exist. Check the path.")
+        )
+    return hub.Source(str(path), path)
 
 
-def _sharded(index: Path, kind: Format) -> WeightFiles:
+def _single(source: hub.Source, name: str) -> WeightFiles:
+    kind: Format = "safetensors" if ".safetensors" in name else "pickle"
+    path = source.named()
+    return _sharded(source, path, kind) if path.suffix == ".json" else WeightFiles(kind, (path,))
+
+
+def _sharded(source: hub.Source, index: Path, kind: Format) -> WeightFiles:
     expected = 'an index of shards ({"weight_map": {tensor name: file name}})'
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
@@ -145,30 +155,33 @@ def _sharded(index: Path, kind: Format) -> WeightFiles:
                 f"{index} names the shard {shard!r}, which lies outside its folder. An index may name only files "
                 "beside it; do not trust this checkpoint."
             )
-    absent = [shard for shard in shards if not (index.parent / shard).is_file()]
+    beside = index.parent.relative_to(source.folder)
+    absent = [shard for shard in shards if source.get((beside / shard).as_posix()) is None]
     if absent:
         raise CheckpointNotFoundError(
             f"{index} names {len(shards)} shards, but {len(absent)} of them are not there: "
-            f"{_some(absent)}. {_files_in(index.parent)} Download the missing files into the folder."
+            f"{_some(absent)}. {_files_in(source)} Download the missing files into the folder."
         )
     return WeightFiles(kind, tuple(index.parent / shard for shard in shards), index, weight_map)
 
 
 def _nothing_found(
-    folder: Path, names: list[str], variant: str | None, use_safetensors: bool | None
+    source: hub.Source, names: list[str], variant: str | None, use_safetensors: bool | None
 ) -> CheckpointNotFoundError:
     wanted = " or ".join(with_variant(name, variant) for name in names)
-    message = f"No weights in {folder}: expected {wanted} (or a sharded form with its index). {_files_in(folder)}"
-    found = sorted(path.name for path in folder.iterdir())
+    message = (
+        f"No weights in {source.where()}: expected {wanted} (or a sharded form with its index). {_files_in(source)}"
+    )
+    found = source.names()
     if variant is not None:
         variants = {m["before"] or m["after"] for m in map(_VARIANT_OF.fullmatch, found) if m}
         if variants:
             message += f" Variants there: {', '.join(sorted(variants))}.{nearest(variant, variants)}"
-        if any((folder / name).is_file() for name in names):
+        if any(name in found for name in names):
             message += " The weights without a variant are there: leave variant= out to read them."
-    if use_safetensors is True and (folder / with_variant("pytorch_model.bin", variant)).is_file():
+    if use_safetensors is True and with_variant("pytorch_model.bin", variant) in found:
         message += " There is a pytorch_model.bin: leave use_safetensors=True out to read it."
-    if use_safetensors is False and (folder / with_variant("model.safetensors", variant)).is_file():
+    if use_safetensors is False and with_variant("model.safetensors", variant) in found:
         message += " There is a model.safetensors: leave use_safetensors=False out to read it."
     for framework, pattern in _FOREIGN:
         if any(pattern.fullmatch(name) for name in found):
@@ -176,8 +189,8 @@ def _nothing_found(
     return CheckpointNotFoundError(message)
 
 
-def _files_in(folder: Path) -> str:
-    found = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir())
+def _files_in(source: hub.Source) -> str:
+    found = source.names()
     return f"Files there: {_some(found)}." if found else "The folder is empty."
 
 
