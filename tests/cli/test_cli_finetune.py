@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -95,6 +97,22 @@ def test_calls_that_are_wrong(capsys: Captured, tmp_path: Path, model: Path, dat
             run(capsys, *arguments, *wrong)
         capsys.readouterr()
     assert not (tmp_path / "out").exists()
+
+
+def test_it_can_be_stopped(capsys: Captured, tmp_path: Path, model: Path, data: Path) -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    arguments = [data, "--model", model, "--out", tmp_path / "out", "--minutes", 5, "--log-every", 1]
+    try:
+        status, out, err = run(capsys, *arguments)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert (status, out) == (130, "")
+    assert err == "vision2seq: stopped; the same command goes on from the last state that was saved\n"
+    done = (tmp_path / "out/log.jsonl").read_text(encoding="utf-8").count("\n")
+    state = torch.load(tmp_path / "out/last.pt", weights_only=True)
+    assert state["progress"]["step"] == done > 1
 
 
 @pytest.mark.parametrize("command", ["finetune", "new"])

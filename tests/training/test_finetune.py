@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -27,9 +28,9 @@ from vision2seq.errors import (
     UnknownOptionError,
 )
 from vision2seq.models.vision_encoder_decoder import shift_tokens_right
-from vision2seq.training import Collator, DataSet, Example, FinetuneSettings, Processes, finetune
+from vision2seq.training import Collator, DataSet, Example, FinetuneSettings, Processes, finetune, read_examples
 from vision2seq.training.collate import make_room, prepare_ids
-from vision2seq.training.finetuning import _Order
+from vision2seq.training.finetuning import _Order, _Prepared, _scores
 
 torch.set_num_threads(1)
 
@@ -241,10 +242,9 @@ def test_unreadable_images(tmp_path: Path, model: Path) -> None:
     told: list[str] = []
     result = learn(model, own, tmp_path / "out", validation=own, on_problem="skip", workers=1, told=told, batch_size=8)
     assert result.scores["texts"] == 7
-    assert result.scores["unreadable"] == 1
-    assert len(told) == 1
-    assert told[0].startswith("left out while training: 1 × unreadable image (")
-    assert "02.png" in told[0]
+    before, after = told
+    assert before.startswith(f"left out of the validation set: 1 × unreadable image ({own / '02.png'}: ")
+    assert after.startswith(f"left out while training: 1 × unreadable image ({own / '02.png'}: ")
 
 
 def test_nothing_but_unreadable_images(tmp_path: Path, model: Path) -> None:
@@ -303,6 +303,29 @@ def test_characters_that_the_tokenizer_lacks_are_told(tmp_path: Path, model: Pat
     assert told == [
         "the tokenizer lacks 2 of the texts' characters, which the model cannot learn: 'ñ' '€'",
     ]
+
+
+def test_an_image_that_breaks_while_training(tmp_path: Path, model: Path, data: Path) -> None:
+    own = lines.folder_of_lines(tmp_path / "lines")
+    averaged = VisionEncoderDecoderModel.from_pretrained(model)
+    held = read_examples(own)
+    (own / "01.png").write_bytes(b"no picture")
+    with pytest.raises(TrainingDataError, match=r"1 of the 8 validation images cannot be read: .*01\.png: "):
+        _scores(averaged, AutoProcessor.from_pretrained(model), held, FinetuneSettings(), Processes())
+
+
+def test_what_workers_are_given_can_be_sent_to_another_process(model: Path, data: Path) -> None:
+    _, collate = collator(model)
+    dataset = pickle.loads(pickle.dumps(_Prepared(read_examples(data).examples, collate)))
+    pixels, labels, unreadable = dataset[1]
+    assert np.array_equal(pixels, collate.pixels(data / "01.png"))
+    assert (labels, unreadable) == (collate.labels("cd e"), [])
+
+
+def test_devices_that_are_not_there(tmp_path: Path, model: Path, data: Path) -> None:
+    for device in ("cuda:77", "abacus"):
+        with pytest.raises(OptionError, match=f"The device '{device}' cannot be used .*such as 'cpu' or 'cuda'"):
+            learn(model, data, tmp_path / "out", device=device)
 
 
 @pytest.mark.parametrize(

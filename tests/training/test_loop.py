@@ -169,6 +169,7 @@ def test_a_signal_saves_and_the_same_call_goes_on(tmp_path: Path, number: int) -
     ).run()
     assert (went_on.steps, went_on.ended) == (plain.steps, plain.ended) == (12, "length")
     assert untimed(log_of(tmp_path / "cut")) == untimed(log_of(tmp_path / "whole"))
+    assert [record["step"] for record in log_of(tmp_path / "cut")] == [5, 10, 12]
     whole, cut = (RunFolder(tmp_path / name, SETTINGS).load() for name in ("whole", "cut"))
     for part in ("model", "average"):
         assert all(torch.equal(whole[part][name], cut[part][name]) for name in whole[part])
@@ -344,6 +345,20 @@ def test_losses_that_are_no_numbers_end_it_and_are_not_saved(tmp_path: Path) -> 
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert state["progress"]["step"] == 6
     assert all(bool(tensor.isfinite().all()) for tensor in state["model"].values())
+
+
+def test_functions_that_give_something_else(tmp_path: Path) -> None:
+    with pytest.raises(
+        OptionError, match="validate gave wer; expected 'cer' among them, .* Name another number as best"
+    ):
+        lines.trainer(tmp_path / "a", steps=1, validate=lambda model: {"wer": 0.5}).run()
+    assert (
+        lines.trainer(tmp_path / "b", steps=1, validate=lambda model: {"wer": 0.5}, best_by="wer").run().best_step == 1
+    )
+    training = lines.trainer(tmp_path / "c", steps=1)
+    training.losses = lambda model, batch: {"cost": model(batch["x"]).sum()}
+    with pytest.raises(OptionError, match="losses gave cost; expected a 'loss' among them"):
+        training.run()
 
 
 # ---------------------------------------------------------------------------------------------------------- settings

@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, and say what came of it."""
+    """Train, and say what came of it; 130 if it was told to stop."""
     settings = dict(vars(options))
     for name in ("command", "data", "model", "out", "validate", "threads", "quiet"):
         settings.pop(name, None)
@@ -108,15 +108,19 @@ def run(options: argparse.Namespace) -> int:
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    result = finetune(
-        options.model,
-        options.data,
-        options.out,
-        validation=options.validate,
-        say=lambda text: print(f"vision2seq: {text}", file=sys.stderr),
-        hidden=True if options.quiet else None,
-        **settings,
-    )
+    try:
+        result = finetune(
+            options.model,
+            options.data,
+            options.out,
+            validation=options.validate,
+            say=lambda text: print(f"vision2seq: {text}", file=sys.stderr),
+            hidden=True if options.quiet else None,
+            **settings,
+        )
+    except KeyboardInterrupt:
+        print("vision2seq: stopped; the same command goes on from the last state that was saved", file=sys.stderr)
+        return 130
     why = {"length": "", "patience": ", as it no longer got better", "data": ", as there was no batch left"}
     print(f"{result.steps} steps in {result.minutes:.1f} minutes{why[result.ended]}: {result.folder / 'final'}")
     if result.best_step is not None:

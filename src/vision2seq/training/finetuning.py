@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, TrainingDataError
+from vision2seq.processing.image.read import load_image
 from vision2seq.reader import Reader
 from vision2seq.training.collate import LONG, Collator, make_room, prepare_ids
 from vision2seq.training.data import TOO_LONG, UNREADABLE_IMAGE, DataSet, Example, Problems, read_examples
@@ -141,16 +142,13 @@ def finetune(
     held = DataSet() if validation is None else read_examples(validation, **reading)  # type: ignore[arg-type]
     if wanted.validation_share is not None:
         training, held = training.split(wanted.validation_share, wanted.seed)
+    held = _readable(held, wanted.on_problem)
     for kind, examples in (("training", training), ("validation", held)):
         if examples.problems:
             say(f"left out of the {kind} set: {examples.problems}")
 
-    about: dict[str, Any] = {
-        "model": str(model),
-        "data": training.digest(),
-        "validation": held.digest() if held else None,
-    }
-    about["processes"] = processes.count
+    about: dict[str, Any] = {"model": str(model), "data": training.digest(), "processes": processes.count}
+    about["validation"] = held.digest() if held else None
     folder = RunFolder(out, {**wanted.fixed(), **about}, writes=processes.is_main)
     trainee = AutoModelForVision2Seq.from_pretrained(model, dtype="float32")
     processor = AutoProcessor.from_pretrained(model)
@@ -238,6 +236,29 @@ def _fitting(data: DataSet, collator: Collator, on_long: str, say: Say) -> tuple
         some = " ".join(map(repr, lacking[:20])) + (" …" if len(lacking) > 20 else "")
         say(f"the tokenizer lacks {len(lacking)} of the texts' characters, which the model cannot learn: {some}")
     return data, min(collator.longest, max(lengths))
+
+
+def _readable(data: DataSet, on_problem: str) -> DataSet:
+    """The validation set without images that cannot be read: better now than at the first validation.
+
+    Raises:
+        TrainingDataError: There are some, if that is not to be skipped; or no others.
+    """
+    kept, problems = [], Problems()
+    for example in data:
+        try:
+            load_image(example.image)
+        except (ImageError, OSError) as error:
+            problems.add(UNREADABLE_IMAGE, example.place, str(error))
+        else:
+            kept.append(example)
+    if problems and (on_problem == "raise" or not kept):
+        raise TrainingDataError(
+            f"{len(problems)} of the {len(data)} validation images cannot be read: {problems}. Repair them, or go on "
+            "without them with on_problem='skip' (--on-problem skip)."
+        )
+    problems.merge(data.problems)
+    return DataSet(kept, problems)
 
 
 def _freeze(model: Any, settings: FinetuneSettings) -> None:
@@ -376,22 +397,17 @@ def _scores(
     """Read the validation set greedily, each process a part of it, and compare.
 
     Raises:
-        TrainingDataError: An image cannot be read, if that is not to be skipped; or none can.
+        TrainingDataError: An image cannot be read, though it could before, or is of a size that the model cannot take.
     """
     own = data.examples[processes.index :: processes.count]
     reader = Reader(model, processor, batch_size=settings.batch_size, num_beams=1)
-    answers: list[tuple[str | None, str, str]] = []
+    answers: list[tuple[str, str, str | None]] = []
     if own:
         for example, reading in zip(own, reader.read([each.image for each in own]), strict=True):
-            text = reading.text if reading.error is None else None
-            answers.append((text, example.text, f"{example.place}: {reading.error}"))
+            error = None if reading.error is None else f"{example.place}: {reading.error}"
+            answers.append((reading.text, example.text, error))
     answers = processes.gather(answers)
-    failed = [told for text, _, told in answers if text is None]
-    if failed and (settings.on_problem == "raise" or len(failed) == len(answers)):
-        raise TrainingDataError(
-            f"{len(failed)} of the {len(answers)} validation images cannot be read: {failed[0]} Repair them, or go on "
-            "without them with on_problem='skip' (--on-problem skip)."
-        )
-    pairs = [(text, expected) for text, expected, _ in answers if text is not None]
-    scores = score([text for text, _ in pairs], [expected for _, expected in pairs]).to_dict()
-    return {**scores, "unreadable": len(failed)} if failed else scores
+    failed = [error for _, _, error in answers if error is not None]
+    if failed:
+        raise TrainingDataError(f"{len(failed)} of the {len(answers)} validation images cannot be read: {failed[0]}")
+    return score([text for text, _, _ in answers], [expected for _, expected, _ in answers]).to_dict()

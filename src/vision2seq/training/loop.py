@@ -146,7 +146,7 @@ class Trainer:
         self._wrapped = self.processes.wrap(self.model)
         self._at = _Progress()
         self._sums: dict[str, Tensor] = {}
-        self._rate, self._mark, self._logged = 0.0, 0.0, (0, 0.0)
+        self._rate, self._mark, self._agreed, self._logged = 0.0, 0.0, 0.0, (0, 0.0)
         self._asked_to_end = False
 
     @property
@@ -196,6 +196,7 @@ class Trainer:
             # One sum a step: all processes have to agree on where they are, also by the clock.
             here = (sum(items), len(group), self._asked_to_end, at.seconds if self.processes.is_main else 0.0)
             total, batches, asked, at.seconds = self.processes.sum([float(number) for number in here])
+            self._agreed = at.seconds
             if not batches or (self.processes.count > 1 and batches < settings.accumulate * self.processes.count):
                 ended = "data"
             else:
@@ -205,6 +206,8 @@ class Trainer:
                 bar.update(self._done - before)
                 if self._done >= settings.length:
                     ended = "length"
+            if ended and self._sums:
+                self._log(bar)
             if ended or _passed(before, self._done, every):
                 ended = self._validated(bar) or ended
                 if ended is None:
@@ -242,6 +245,8 @@ class Trainer:
             with contextlib.nullcontext() if index == last else self.processes.alone(self._wrapped):
                 with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=settings.bf16):
                     losses = self.losses(self._wrapped, _moved(batch, self.processes.device))
+                if "loss" not in losses:
+                    raise OptionError(f"losses gave {', '.join(losses) or 'nothing'}; expected a 'loss' among them.")
                 # Gradients are averaged over the processes afterwards, and here they are to be summed.
                 self.processes.backward(losses["loss"] * (share * self.processes.count))
             for name, value in losses.items():
@@ -257,8 +262,8 @@ class Trainer:
 
     @property
     def _done(self) -> float:
-        """Steps or minutes so far."""
-        return self._at.seconds / 60 if self.settings.steps is None else self._at.step
+        """Steps or minutes so far, the latter as of when the processes last agreed on them."""
+        return self._agreed / 60 if self.settings.steps is None else self._at.step
 
     def _lap(self) -> None:
         now = time.perf_counter()
@@ -311,6 +316,11 @@ class Trainer:
         began = time.perf_counter()
         at.scores = {name: float(value) for name, value in self.validate(self.averaged.eval()).items()}
         self._wrapped.train()
+        if self.best_by not in at.scores:
+            raise OptionError(
+                f"validate gave {', '.join(at.scores) or 'nothing'}; expected {self.best_by!r} among them, by which "
+                "the best is known. Name another number as best_by."
+            )
         better = at.best_step is None or at.scores[self.best_by] < at.best_scores[self.best_by]
         at.waited = 0 if better else at.waited + 1
         if better:
@@ -363,6 +373,7 @@ class Trainer:
             ) from None
         for name, value in state["progress"].items():
             setattr(self._at, name, value)
+        self._agreed = self._at.seconds
         self._sums = {name: value.to(self.processes.device) for name, value in state["sums"].items()}
 
     def _bar(self) -> Any:

@@ -123,11 +123,13 @@ def _is_family(name: Name, role: str) -> bool:
     families = registry.ENCODERS if role == "encoder" else registry.DECODERS
     if str(name) in families:
         return True
-    if not Path(name).expanduser().exists() and str(name) not in hub.BUNDLED:
+    try:
+        hub.locate(name)
+    except CheckpointNotFoundError as error:
         raise CheckpointNotFoundError(
-            f"{str(name)!r} is neither a family of {role}s ({', '.join(sorted(families))}) nor a folder."
-            f"{nearest(str(name), families)}"
-        )
+            f"{str(name)!r} is no family of {role}s ({', '.join(sorted(families))}) and no checkpoint."
+            f"{nearest(str(name), families)} {error}"
+        ) from None
     return False
 
 

@@ -16,11 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vision2seq.errors import MissingPackageError
+from vision2seq.errors import MissingPackageError, OptionError
 
 
 class Processes:
     """The only process there is.
+
+    Args:
+        device: Where it computes.
+
+    Raises:
+        OptionError: A device that is not there.
 
     Attributes:
         index: This process's number, from 0.
@@ -32,7 +38,14 @@ class Processes:
     count: int = 1
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+            found = str(error).splitlines()[0]
+            raise OptionError(
+                f"The device {str(device)!r} cannot be used ({found}). Expected one such as 'cpu' or 'cuda'."
+            ) from None
 
     @property
     def is_main(self) -> bool:
