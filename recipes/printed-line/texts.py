@@ -20,8 +20,9 @@ from pathlib import Path
 
 from charset import CHARSET, TYPOGRAPHIC, is_readable, tidy
 
-LONGEST = 110
+LONGEST = 150
 """No line has more characters."""
+_LONG = 100  # longer ones are small print; body text ends about here
 
 # Packages whose PDFs are validation or tuning documents (see the table in documents.py).
 _VALIDATION = re.compile(
@@ -564,16 +565,18 @@ class TextSampler:
 
         Args:
             rng: The only source of chance.
-            max_words: Most words of a line; None for lines of all lengths up to 110 characters.
+            max_words: Most words of a line; None for lines of all lengths up to `LONGEST` characters.
 
         Returns:
             At least one visible sign, words joined by single spaces.
         """
         if max_words is None:
             share = rng.random()
-            if share < 0.45:
-                limit = rng.randrange(60, LONGEST + 1)
-            elif share < 0.75:
+            if share < 0.14:
+                limit = rng.randrange(_LONG, LONGEST + 1)
+            elif share < 0.5:
+                limit = rng.randrange(60, _LONG)
+            elif share < 0.77:
                 limit = rng.randrange(18, 60)
             else:
                 limit = rng.randrange(3, 26)
@@ -616,8 +619,9 @@ class TextSampler:
                     return words
                 words.append(word)
                 size += len(word) + 1
-            # Half of the paragraph ends are line ends; the other half goes on with another paragraph.
-            if len(words) >= most or (words and rng.random() < 0.5):
+            # Half of the paragraph ends are line ends; the other half goes on with another paragraph, and so do most if
+            # the line is to be long, as few paragraphs are.
+            if len(words) >= most or (words and rng.random() < (0.5 if limit < _LONG else 0.15)):
                 break
         return words
 
@@ -642,7 +646,7 @@ class TextSampler:
     def _decorate(self, rng: random.Random, words: list[str]) -> None:
         place = rng.randrange(len(words))
         last = rng.randrange(place, min(len(words), place + 5))
-        kind = rng.randrange(14)
+        kind = rng.randrange(16)
         if kind < 8:
             left, right = rng.choice(
                 (
@@ -667,8 +671,10 @@ class TextSampler:
             words[place] += rng.choice(("…", "...", " …", "…"))
         elif kind == 9:
             words[place] += rng.choice((" —", " –", "—", "–", " -")) + ("" if rng.random() < 0.5 else " and")
-        elif kind == 10:
-            words[0] = rng.choice(("•", "•", "–", "-", "*", "—", "o", ">", "+", "§", "1.", "(a)")) + " " + words[0]
+        elif kind in (10, 14, 15):
+            words[0] = (
+                rng.choice(("•", "•", "•", "•", "–", "-", "*", "—", "o", ">", "+", "§", "1.", "(a)")) + " " + words[0]
+            )
         elif kind == 11:
             words[place] += rng.choice((";", ":", "!", "?", ",", ".", "?!", "!!", "/", "’s", "'s", "%", "°", "§", "©"))
         elif kind == 12:
