@@ -340,9 +340,21 @@ def save(state: dict[str, Any], path: Path) -> None:
     os.replace(temporary, path)
 
 
+@torch.no_grad()
+def see_colours_as_gray(model: VisionEncoderDecoderModel) -> None:
+    """Shares the weights of the three channels out so that a colour counts as the gray that Pillow would make of it.
+
+    In training all channels are the same, which leaves open how much each of them counts.
+    """
+    weight = model.encoder.embeddings.patch_embeddings.projection.weight
+    weight.copy_(weight.sum(1, keepdim=True) * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1).to(weight))
+
+
 def export(model: VisionEncoderDecoderModel, folder: Path) -> None:
     """Writes the shipped form: half-precision weights, configs, tokenizer, model card."""
-    half = copy.deepcopy(model).to(torch.float16)
+    half = copy.deepcopy(model)
+    see_colours_as_gray(half)
+    half.to(torch.float16)
     half.save_pretrained(folder)
     write_tokenizer(folder, longest=POSITIONS)
     processor = {

@@ -9,7 +9,20 @@ import pytest
 import torch
 
 from start import ENCODER, look_around
-from train import COLUMN, COLUMNS, HEIGHT, ID_OF, PAD, PLACES, Trainee, collate, config, rate, standing_at
+from train import (
+    COLUMN,
+    COLUMNS,
+    HEIGHT,
+    ID_OF,
+    PAD,
+    PLACES,
+    Trainee,
+    collate,
+    config,
+    rate,
+    see_colours_as_gray,
+    standing_at,
+)
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 torch.set_num_threads(1)
@@ -80,3 +93,15 @@ def test_the_rate_warms_up_and_ends_near_nothing() -> None:
     assert rate(0.0, 0, 1.0) == pytest.approx(1 / 200)
     assert rate(0.25, 1000, 2.0) == pytest.approx(1.5)
     assert rate(1.2, 1000, 1.0) == pytest.approx(0.01)
+
+
+def test_a_colour_counts_as_its_gray() -> None:
+    torch.manual_seed(0)
+    model = VisionEncoderDecoderModel._from_config(config()).eval()
+    colour = torch.rand(1, 3, HEIGHT, COLUMNS * COLUMN) * 2 - 1
+    gray = (colour * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        before = model.encoder(gray).last_hidden_state
+        see_colours_as_gray(model)
+        torch.testing.assert_close(model.encoder(gray).last_hidden_state, before, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(model.encoder(colour).last_hidden_state, before, atol=1e-4, rtol=1e-4)
