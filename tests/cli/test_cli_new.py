@@ -118,7 +118,8 @@ def test_trained_halves(capsys: Captured, tmp_path: Path, characters: Path) -> N
     deit = tiny.model(encoder={"model_type": "deit"}).encoder
     assert isinstance(deit, DeiTModel)
     deit.save_pretrained(tmp_path / "deit")
-    status, _, err = run(capsys, tmp_path / "c", "--encoder", tmp_path / "deit", "--decoder", tmp_path / "gpt2")
+    with pytest.warns(UserWarning, match="a DeiTImageProcessor for 16x16 pixels"):
+        status, _, err = run(capsys, tmp_path / "c", "--encoder", tmp_path / "deit", "--decoder", tmp_path / "gpt2")
     assert (status, err) == (0, "")
     taken = AutoModelForVision2Seq.from_pretrained(tmp_path / "c")
     assert torch.equal(taken.decoder.transformer.wte.weight, gpt2.transformer.wte.weight)
@@ -129,6 +130,8 @@ def test_trained_halves(capsys: Captured, tmp_path: Path, characters: Path) -> N
 
 def test_calls_that_are_wrong(capsys: Captured, tmp_path: Path, characters: Path) -> None:
     whole = tiny.readable(tmp_path / "whole")
+    encoder = tmp_path / "encoder"
+    tiny.model().encoder.save_pretrained(encoder)
     fresh = ["--encoder", "vit", "--decoder", "trocr", *TROCR]
     spelled = [*fresh, "--characters", characters]
     nothing = tmp_path / "nothing.txt"
@@ -149,6 +152,10 @@ def test_calls_that_are_wrong(capsys: Captured, tmp_path: Path, characters: Path
         (
             [tmp_path / "m", "--encoder", "vitt", "--decoder", "trocr", "--characters", characters],
             "'vitt' is no family of encoders (deit, vit) and no checkpoint. Did you mean 'vit'? 'vitt' is n",
+        ),
+        (
+            [tmp_path / "m", "--encoder", "vit", "--decoder", encoder, "--tokenizer", whole],
+            "Unknown decoder of type 'vit'. Known: ",
         ),
         (
             [tmp_path / "m", "--encoder", whole, "--decoder", whole, "--max-length", 17],

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from vision2seq import hub, registry
+from vision2seq import registry
 from vision2seq.auto import AutoConfig, AutoImageProcessor, AutoModelForVision2Seq, AutoTokenizer
-from vision2seq.configuration.base import CONFIG_NAME, read_json
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import CheckpointNotFoundError, ConfigError, OptionError, UnknownOptionError, nearest
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
@@ -88,15 +87,17 @@ def new_checkpoint(
             if min(size) < 1:
                 raise OptionError(f"{key} is {size[0]}x{size[1]}, expected pixels from 1 (height x width).")
             values["encoder"][key] = list(size)
-    fresh = {"encoder": _is_family(encoder, "encoder"), "decoder": _is_family(decoder, "decoder")}
-    if characters is not None and not fresh["decoder"]:
+    names = {"encoder": encoder, "decoder": decoder}
+    trained = {role: _trained(name, role) for role, name in names.items()}
+    fresh = trained["decoder"] is None
+    if characters is not None and not fresh:
         raise OptionError(
             "A file of characters is given, but a decoder from a folder has a vocabulary of its own. Leave the file "
             "out, or take a fresh decoder."
         )
-    spelled = _tokenizer(tokenizer, characters, None if fresh["decoder"] else decoder)
+    spelled = _tokenizer(tokenizer, characters, None if fresh else decoder)
     _ids(spelled)  # a tokenizer that will not do is found out before any weights are made
-    if fresh["decoder"]:
+    if fresh:
         aliases = registry.config_class(str(decoder), "decoder").attribute_map
         chosen = {aliases.get(key, key) for key in values["decoder"]}
         implied = {"max_position_embeddings": max_length or DEFAULT_POSITIONS, "vocab_size": len(spelled)}
@@ -104,33 +105,34 @@ def new_checkpoint(
 
     torch.manual_seed(seed)
     halves: dict[str, Any] = {}
-    for role, name in (("encoder", encoder), ("decoder", decoder)):
-        halves.update(_half(name, role, values[role], fresh[role]))
+    for role, name in names.items():
+        halves.update(_half(name, role, values[role], trained[role]))
     model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(**halves)
-    _agree(model, spelled, max_length, starts=not fresh["decoder"])
-    processor = TrOCRProcessor(_image_processor(encoder, model.config.encoder, fresh["encoder"], keep_aspect), spelled)
-    processor.save_pretrained(place)
+    _agree(model, spelled, max_length, starts=not fresh)
+    pictures = _image_processor(
+        None if trained["encoder"] is None else encoder, model.config.encoder, keep_aspect=keep_aspect
+    )
+    TrOCRProcessor(pictures, spelled).save_pretrained(place)
     model.save_pretrained(place)
     return model
 
 
-def _is_family(name: Name, role: str) -> bool:
-    """Whether a half is the name of a family rather than a folder.
+def _trained(name: Name, role: str) -> Any:
+    """The config of the checkpoint that a half is taken from; None if the name is that of a family.
 
     Raises:
         CheckpointNotFoundError: It is neither.
     """
     families = registry.ENCODERS if role == "encoder" else registry.DECODERS
     if str(name) in families:
-        return True
+        return None
     try:
-        hub.locate(name)
+        return AutoConfig.from_pretrained(name)
     except CheckpointNotFoundError as error:
         raise CheckpointNotFoundError(
             f"{str(name)!r} is no family of {role}s ({', '.join(sorted(families))}) and no checkpoint."
             f"{nearest(str(name), families)} {error}"
         ) from None
-    return False
 
 
 def _tokenizer(tokenizer: Name | None, characters: Name | None, decoder: Name | None) -> Any:
@@ -171,33 +173,36 @@ def _ids(tokenizer: Any) -> dict[str, int]:
     return found
 
 
-def _half(name: Name, role: str, values: dict[str, Any], fresh: bool) -> dict[str, Any]:
+def _half(name: Name, role: str, values: dict[str, Any], trained: Any) -> dict[str, Any]:
     """What `from_encoder_decoder_pretrained` has to be told of an encoder or a decoder.
+
+    Args:
+        name: A family or a checkpoint.
+        role: ``"encoder"`` or ``"decoder"``.
+        values: To set in its config.
+        trained: The checkpoint's config, of the half alone or of a whole model; None for a family.
 
     Raises:
         UnknownOptionError: A value that its config does not have.
+        ConfigError: A checkpoint of something else.
     """
-    if fresh:
+    if trained is None:
         config_class = registry.config_class(str(name), role)
         _check(values, config_class, role)
         config = config_class(**values)
         if role == "decoder":
             config.is_decoder = config.add_cross_attention = True
         return {f"{role}_model": registry.model_class(str(name), role)._from_config(config)}
-    place = hub.locate(name)
-    found = read_json(place / CONFIG_NAME)
-    if found.get("model_type") in registry.COMPOSITES:
-        whole = AutoConfig.from_pretrained(place)
-        _check(values, type(getattr(whole, role)), role)
-        model = AutoModelForVision2Seq.from_pretrained(place, dtype="float32", **({role: values} if values else {}))
+    if trained.model_type in registry.COMPOSITES:
+        _check(values, type(getattr(trained, role)), role)
+        model = AutoModelForVision2Seq.from_pretrained(name, dtype="float32", **({role: values} if values else {}))
         half = getattr(model, role)
-        if role == "decoder" and whole.decoder_start_token_id is not None:
-            half.config.decoder_start_token_id = whole.decoder_start_token_id
+        if role == "decoder" and trained.decoder_start_token_id is not None:
+            half.config.decoder_start_token_id = trained.decoder_start_token_id
         return {f"{role}_model": half}
-    if isinstance(found.get("model_type"), str):  # otherwise the loading says what is wrong
-        _check(values, registry.config_class(found["model_type"], role), role)
+    _check(values, registry.config_class(trained.model_type, role), role)
     told = {f"{role}_{key}": value for key, value in {**values, "dtype": "float32"}.items()}
-    return {f"{role}_pretrained_model_name_or_path": place, **told}
+    return {f"{role}_pretrained_model_name_or_path": name, **told}
 
 
 def _check(values: Mapping[str, Any], config_class: Any, role: str) -> None:
@@ -244,8 +249,8 @@ def _agree(model: VisionEncoderDecoderModel, tokenizer: Any, longest: int | None
     tokenizer.model_max_length = longest
 
 
-def _image_processor(encoder: Name, config: Any, fresh: bool, keep_aspect: bool) -> Any:
-    """The one of the encoder's folder with its new size, or what the encoder's family implies."""
+def _image_processor(encoder: Name | None, config: Any, *, keep_aspect: bool) -> Any:
+    """The one of the encoder's checkpoint with the new size, or what the encoder's family implies."""
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
     wanted: dict[str, Any] = {"size": {"height": height, "width": width}}
@@ -254,8 +259,8 @@ def _image_processor(encoder: Name, config: Any, fresh: bool, keep_aspect: bool)
             do_thumbnail=True, do_pad=True, do_align_long_axis=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
         )
         return registry.resolve(registry.IMAGE_PROCESSORS["DonutImageProcessor"])(**wanted)
-    if not fresh:
-        return AutoImageProcessor.from_pretrained(hub.locate(encoder), **wanted)
+    if encoder is not None:
+        return AutoImageProcessor.from_pretrained(encoder, **wanted)
     name = registry.IMAGE_PROCESSOR_OF_ENCODER[config.model_type]
     if name.startswith("DeiT"):
         wanted["do_center_crop"] = False  # the whole picture is to be read
