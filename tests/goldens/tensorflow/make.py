@@ -1,0 +1,260 @@
+"""Make the TensorFlow checkpoints of the tests: `make fixtures` runs this, with TensorFlow and transformers 4.57.6.
+
+For each model: PyTorch's class gets random weights, transformers copies them into its TensorFlow class, both are run on
+the same input and must agree, and then the TensorFlow model is saved in every form. A zip file holds the forms,
+config.json and, as ``expected.safetensors``, the tensors as PyTorch saves them. ``types.zip`` holds plain variables of
+all types, and blocks that Snappy compressed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+
+import cramjam
+import numpy as np
+import tensorflow as tf
+import tf_keras
+import torch
+import transformers
+from safetensors.torch import save_file
+from transformers.modeling_tf_pytorch_utils import load_pytorch_weights_in_tf2_model
+
+HERE = Path(__file__).parent
+VOCABULARY = 31
+
+_VIT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "image_size": 16,
+    "patch_size": 8,
+}
+_BERT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 14,
+}
+_BART = {
+    "vocab_size": VOCABULARY,
+    "d_model": 12,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 20,
+    "decoder_ffn_dim": 20,
+    "max_position_embeddings": 14,
+}
+ENCODERS = {
+    "vit": transformers.ViTConfig(**_VIT),
+    "deit": transformers.DeiTConfig(**_VIT),
+    "swin": transformers.SwinConfig(
+        image_size=16, patch_size=4, embed_dim=8, depths=[1, 2], num_heads=[2, 2], window_size=2
+    ),
+}
+DECODERS = {
+    "gpt2": transformers.GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=12),
+    "bert": transformers.BertConfig(**_BERT | {"hidden_size": 12}, is_decoder=True, add_cross_attention=True),
+    "roberta": transformers.RobertaConfig(**_BERT, is_decoder=True, add_cross_attention=True),
+}
+WHOLE = {"bart": transformers.BartConfig(**_BART), "mbart": transformers.MBartConfig(**_BART)}
+HALVES = {  # name → PyTorch's class
+    "vit": "ViTModel",
+    "deit": "DeiTModel",
+    "swin": "SwinModel",
+    "gpt2": "GPT2LMHeadModel",
+    "bert": "BertLMHeadModel",
+    "roberta": "RobertaForCausalLM",
+    "bart": "BartForConditionalGeneration",
+    "mbart": "MBartForConditionalGeneration",
+}
+JOINED = ("vit-gpt2", "deit-bert", "swin-roberta", "vit-bert")
+
+
+def main() -> None:
+    for old in HERE.glob("*.zip"):
+        old.unlink()
+    for name in JOINED:
+        encoder, decoder = name.split("-")
+        halves = ENCODERS[encoder], DECODERS[decoder]
+        config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(*halves)
+        config.decoder_start_token_id = config.pad_token_id = 1
+        _make(name, config, "VisionEncoderDecoderModel")
+    for name, cls in HALVES.items():
+        _make(f"half-{name}", (ENCODERS | DECODERS | WHOLE)[name], cls)
+    _make_types()
+    print({path.name: path.stat().st_size for path in sorted(HERE.glob("*.zip"))})
+
+
+def _make(name: str, config: transformers.PretrainedConfig, cls: str) -> None:
+    theirs = getattr(transformers, cls)(config).eval()
+    _draw(theirs)
+    model = getattr(transformers, f"TF{cls}")(config)
+    inputs = _inputs(config, cls)
+    model({key: tf.constant(value.numpy()) for key, value in inputs.items()}, training=False)
+    load_pytorch_weights_in_tf2_model(
+        model,
+        theirs.state_dict(),
+        tf_inputs=False,
+        tf_to_pt_weight_rename=getattr(model, "tf_to_pt_weight_rename", None),
+    )
+    with torch.no_grad():
+        expected = theirs(**inputs)[0].numpy()
+    found = model({key: tf.constant(value.numpy()) for key, value in inputs.items()}, training=False)[0].numpy()
+    assert abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-3)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model.save_pretrained(folder / "h5", safe_serialization=False)
+        model.save_weights(folder / "objects" / "model.ckpt")
+        (folder / "objects" / "checkpoint").unlink()
+        if name == "vit-gpt2":
+            model.save_pretrained(folder / "h5-sharded", safe_serialization=False, max_shard_size="20KB")
+            model.save_pretrained(folder / "safetensors", safe_serialization=True)
+            _save_by_name(model, folder / "names")
+            _save_trained(model, folder)
+            tf.saved_model.save(model, folder / "saved-model")
+            for path in (folder / "saved-model").iterdir():
+                if path.name != "variables":
+                    path.unlink() if path.is_file() else shutil.rmtree(path)
+        for file in folder.rglob("*.json"):
+            if file.parent.name != "h5" and "index" not in file.name:
+                file.unlink()
+        (folder / "h5" / "config.json").rename(folder / "config.json")
+        state = {key: value.contiguous() for key, value in theirs.state_dict().items()}
+        kept: dict[int, str] = {}
+        save_file(
+            {key: value for key, value in state.items() if kept.setdefault(value.data_ptr(), key) == key},
+            folder / "expected.safetensors",
+            metadata={"format": "pt"},
+        )
+        _pack(folder, name)
+
+
+def _draw(model: torch.nn.Module) -> None:
+    """Random weights of few digits, so that they pack well."""
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randint(-64, 65, parameter.shape, generator=draw) / 128
+            norm = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(1 + noise / 4 if norm else noise)
+
+
+def _inputs(config: transformers.PretrainedConfig, cls: str) -> dict[str, torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randn(2, 3, 16, 16, generator=draw)
+    ids = torch.randint(4, VOCABULARY, (2, 5), generator=draw, dtype=torch.int32)
+    if cls == "VisionEncoderDecoderModel":
+        return {"pixel_values": pixels, "decoder_input_ids": ids}
+    if config.model_type in ENCODERS:
+        return {"pixel_values": pixels}
+    if config.model_type in WHOLE:
+        return {"input_ids": ids, "decoder_input_ids": ids}
+    memory = torch.randn(2, 3, config.hidden_size, generator=draw)
+    return {"input_ids": ids, "encoder_hidden_states": memory} if config.add_cross_attention else {"input_ids": ids}
+
+
+def _save_by_name(model: tf.Module, folder: Path) -> None:
+    """As TensorFlow 1 saves: by name, in two files, with an optimizer's slots, counters, and a variable in slices."""
+    folder.mkdir()
+    values = {weight.name.removesuffix(":0"): weight.numpy() for weight in model.weights}
+    v1 = tf.compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        variables = []
+        for name, value in values.items():
+            scope, leaf = name.rsplit("/", 1)
+            sliced = name.endswith(("wte/embeddings", "projection/kernel"))
+            partitioner = v1.fixed_size_partitioner(3, axis=0) if sliced else None
+            with v1.variable_scope(scope, partitioner=partitioner, use_resource=True):
+                variables.append(v1.get_variable(leaf, value.shape, initializer=_Part(value)))
+        step = v1.train.get_or_create_global_step()
+        loss = tf.add_n([tf.reduce_sum(tf.convert_to_tensor(v)) for v in variables])
+        train = v1.train.AdamOptimizer(0.0).minimize(loss, global_step=step)
+        session.run(v1.global_variables_initializer())
+        session.run(train)
+        slices = v1.global_variables()
+        for part, chosen in enumerate((slices[::2], slices[1::2])):
+            v1.train.Saver(chosen, save_relative_paths=True).save(
+                session, str(folder / f"part{part}"), write_meta_graph=False, write_state=False
+            )
+    tf.raw_ops.MergeV2Checkpoints(
+        checkpoint_prefixes=[str(folder / "part0"), str(folder / "part1")],
+        destination_prefix=str(folder / "model.ckpt"),
+    )
+
+
+class _Part:
+    """Initialises a variable, or a slice of one, with its numbers."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def __call__(self, shape: list[int], dtype: object = None, partition_info: object = None) -> np.ndarray:
+        starts = partition_info.var_offset if partition_info else [0] * len(shape)
+        return self.value[tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=True))]
+
+
+def _save_trained(model: tf.Module, folder: Path) -> None:
+    """Both optimizers of Keras, with slots; a learning rate of 0 and no gradients leave the weights alone."""
+    few = model.trainable_variables[:4]
+    for name, optimizers in (("trained", tf_keras.optimizers), ("trained-legacy", tf_keras.optimizers.legacy)):
+        optimizer = optimizers.Adam(0.0)
+        optimizer.apply_gradients([(tf.zeros_like(weight), weight) for weight in few])
+        step = tf.Variable(7, dtype=tf.int64, name="step")
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step, accuracy=tf_keras.metrics.Mean())
+        checkpoint.save(folder / name / "model.ckpt")
+        (folder / name / "checkpoint").unlink()
+
+
+def _make_types() -> None:
+    """Variables of every type that torch has too, and one that it has not, in one checkpoint."""
+    values = {
+        name: tf.cast(tf.reshape(tf.range(6), [2, 3]), name)
+        for name in (
+            *("float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "uint16"),
+            *("uint32", "uint64", "complex64", "complex128", "bool"),
+        )
+    }
+    values |= {"empty": tf.zeros([0, 4]), "scalar": tf.constant(0.5), "text": tf.constant("not a weight")}
+    values["negative"] = tf.constant([-1.5, float("inf"), -0.0])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for prefix, chosen in (("types", values), ("unknown", {"q": tf.bitcast(tf.constant([1], tf.int8), tf.qint8)})):
+            tf.raw_ops.SaveV2(
+                prefix=str(folder / prefix),
+                tensor_names=list(chosen),
+                shape_and_slices=[""] * len(chosen),
+                tensors=list(chosen.values()),
+            )
+        words = Path(__file__).read_bytes()
+        noise = np.random.default_rng(0).bytes(3000)
+        for number, data in enumerate((b"", b"a", b"ab" * 300, words, words[::-1] * 9, noise)):
+            (folder / f"{number}.plain").write_bytes(data)
+            (folder / f"{number}.snappy").write_bytes(bytes(cramjam.snappy.compress_raw(data)))
+        _pack(folder, "types")
+
+
+def _pack(folder: Path, name: str) -> None:
+    with zipfile.ZipFile(HERE / f"{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                packed.writestr(entry, path.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
