@@ -461,6 +461,13 @@ def test_long_texts_of_the_data_set_are_written_in_full(tmp_path: Path, data: Pa
     assert json.loads((tmp_path / "out/final/generation_config.json").read_text())["max_length"] == 10
 
 
+def test_examples_of_ones_own(tmp_path: Path, model: Path, data: Path) -> None:
+    own = DataSet([Example(data / f"{n:02d}.png", lines.TEXTS[n], f"line {n}", str(n)) for n in range(4)])
+    assert learn(model, own, tmp_path / "out", steps=1, validation=own).scores["texts"] == 4
+    with pytest.raises(TrainingDataError, match="The data set holds no examples. Expected at least one"):
+        learn(model, DataSet(), tmp_path / "none")
+
+
 def test_images_may_be_bytes(model: Path, data: Path) -> None:
     _, collate = collator(model)
     raw = (data / "00.png").read_bytes()

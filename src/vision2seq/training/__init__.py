@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vision2seq.training.finetuning import FinetuneSettings, finetune
     from vision2seq.training.loop import Trainer, TrainingResult
     from vision2seq.training.metrics import Scores, character_error_rate, edit_distance, score, word_error_rate
+    from vision2seq.training.new import new_checkpoint
     from vision2seq.training.processes import Processes, processes_for
     from vision2seq.training.settings import TrainingSettings
 
@@ -31,6 +32,7 @@ _HOMES = {
     "character_error_rate": "metrics",
     "edit_distance": "metrics",
     "finetune": "finetuning",
+    "new_checkpoint": "new",
     "processes_for": "processes",
     "read_examples": "data",
     "score": "metrics",
@@ -51,6 +53,7 @@ __all__ = [
     "character_error_rate",
     "edit_distance",
     "finetune",
+    "new_checkpoint",
     "processes_for",
     "read_examples",
     "score",

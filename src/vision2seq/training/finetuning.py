@@ -100,10 +100,10 @@ class FinetuneSettings(TrainingSettings):
 
 def finetune(
     model: Source,
-    data: Source | Iterable[Source],
+    data: Source | Iterable[Source] | DataSet,
     out: Source,
     *,
-    validation: Source | Iterable[Source] | None = None,
+    validation: Source | Iterable[Source] | DataSet | None = None,
     say: Say | None = None,
     hidden: bool | None = None,
     **settings: Any,
@@ -112,7 +112,7 @@ def finetune(
 
     Args:
         model: A checkpoint folder, or the name of a bundled model.
-        data: A folder or table, or several; see `read_examples`.
+        data: A folder or table, or several, see `read_examples`; or examples that were found in another way.
         out: The training's folder. If it holds one with the same settings, that one goes on. In the end ``final`` in
             it is the checkpoint with the averaged weights, and ``best`` that of the validation with the lowest CER.
         validation: What to validate on, as ``data``; or see ``validation_share``.
@@ -137,9 +137,8 @@ def finetune(
         raise OptionError("patience needs something to validate on: give validation or validation_share.")
     processes = processes_for(wanted.device, accelerate=wanted.accelerate)
     say = _silent if not processes.is_main else say or _warn
-    reading = {"image_column": wanted.image_column, "text_column": wanted.text_column, "on_problem": wanted.on_problem}
-    training = read_examples(data, **reading)  # type: ignore[arg-type]
-    held = DataSet() if validation is None else read_examples(validation, **reading)  # type: ignore[arg-type]
+    training = _examples(data, wanted)
+    held = DataSet() if validation is None else _examples(validation, wanted)
     if wanted.validation_share is not None:
         training, held = training.split(wanted.validation_share, wanted.seed)
     held = _readable(held, wanted.on_problem)
@@ -189,6 +188,19 @@ def finetune(
     if feed.problems:
         say(f"left out while training: {feed.problems}")
     return result
+
+
+def _examples(data: Source | Iterable[Source] | DataSet, settings: FinetuneSettings) -> DataSet:
+    if not isinstance(data, DataSet):
+        return read_examples(
+            data,
+            image_column=settings.image_column,
+            text_column=settings.text_column,
+            on_problem=settings.on_problem,
+        )
+    if not data:
+        raise TrainingDataError("The data set holds no examples. Expected at least one.")
+    return data
 
 
 def _warn(text: str) -> None:
