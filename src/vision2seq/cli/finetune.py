@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -121,6 +122,8 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("vision2seq: stopped; the same command goes on from the last state that was saved", file=sys.stderr)
         return 130
+    if int(os.environ.get("RANK") or 0) > 0:  # one of several processes, the first of which speaks
+        return 0
     why = {"length": "", "patience": ", as it no longer got better", "data": ", as there was no batch left"}
     print(f"{result.steps} steps in {result.minutes:.1f} minutes{why[result.ended]}: {result.folder / 'final'}")
     if result.best_step is not None:
