@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 from vision2seq import hub, registry
-from vision2seq.configuration.base import CONFIG_NAME, Config, read_json
+from vision2seq.configuration.base import CONFIG_NAME, Config, config_file, read_json
 from vision2seq.errors import (
     CheckpointNotFoundError,
     ConfigError,
@@ -61,15 +60,11 @@ class AutoConfig:
             CheckpointNotFoundError: No such folder or file.
             ConfigError: No ``model_type``, or one that nobody knows; the message lists the known ones.
         """
-        path = hub.locate(pretrained_model_name_or_path, kwargs)
+        source = hub.find(pretrained_model_name_or_path, kwargs)
         kwargs.pop("trust_remote_code", None)
-        file = path / CONFIG_NAME if path.is_dir() else path
-        if not file.is_file():
-            raise CheckpointNotFoundError(
-                f"{path} holds no {CONFIG_NAME}. It is no checkpoint of a model; found there: {_listing(path)}."
-            )
+        file = config_file(source)
         values = read_json(file)
-        return _config_class(values, f"Unrecognized model in {path}: {file.name}").from_dict(values, **kwargs)
+        return _config_class(values, f"Unrecognized model in {source.where()}: {file.name}").from_dict(values, **kwargs)
 
     @staticmethod
     def for_model(model_type: str, **kwargs: Any) -> Any:
@@ -147,15 +142,19 @@ class AutoModelForVision2Seq:
         """
         kwargs.pop("trust_remote_code", None)  # no family here needs code from a checkpoint
         config = kwargs.get("config")
+        source = hub.find(pretrained_model_name_or_path, kwargs)
         if not isinstance(config, Config):
-            arguments = dict(kwargs)
-            folder = hub.locate(pretrained_model_name_or_path, arguments)
             if isinstance(config, dict):
                 kwargs["config"] = config = _config_class(config, "The dict given as config=").from_dict(config)
             else:
-                config = AutoConfig.from_pretrained(folder if config is None else config)
+                config = AutoConfig.from_pretrained(source if config is None else config)
                 kwargs["config"] = config
-        return cls._class_for(config).from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        model_class = cls._class_for(config)
+        from vision2seq.models.base import PreTrainedModel
+
+        if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
+            return model_class.from_pretrained(source.name, *model_args, **source.arguments(), **kwargs)
+        return model_class.from_pretrained(source, *model_args, **kwargs)
 
     @classmethod
     def _class_for(cls, config: Any) -> Any:
@@ -221,16 +220,17 @@ class AutoImageProcessor:
         """
         from vision2seq.processing.image.base import read_preprocessor
 
-        path = hub.locate(pretrained_model_name_or_path, kwargs)
+        source = hub.find(pretrained_model_name_or_path, kwargs)
+        path = source.where()
         for ignored in ("trust_remote_code", "use_fast"):
             kwargs.pop(ignored, None)
         try:
-            values = read_preprocessor(path)
+            values = read_preprocessor(source)
         except CheckpointNotFoundError:
-            return _inferred_image_processor(path, kwargs)
+            return _inferred_image_processor(source, kwargs)
         name = values.get("image_processor_type") or values.get("feature_extractor_type")
         if name is None:
-            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(path) or "")
+            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(source) or "")
         if name is None:
             raise ConfigError(
                 f"{path}: preprocessor_config.json names no image processor, and there is no config.json whose encoder "
@@ -246,26 +246,28 @@ class AutoImageProcessor:
         return registry.resolve(registry.IMAGE_PROCESSORS[name]).from_dict(values, **kwargs)
 
 
-def _encoder_config(path: Path) -> Config | None:
-    if not (path / CONFIG_NAME).is_file():
+def _encoder_config(source: hub.Source) -> Config | None:
+    if source.file is not None or source.get(CONFIG_NAME) is None:
         return None
-    config = AutoConfig.from_pretrained(path)
+    config = AutoConfig.from_pretrained(source)
     return getattr(config, "encoder", config)
 
 
-def _encoder_type(path: Path) -> str | None:
-    config = _encoder_config(path) if path.is_dir() else None
+def _encoder_type(source: hub.Source) -> str | None:
+    config = _encoder_config(source)
     return config.model_type if config is not None else None
 
 
-def _inferred_image_processor(path: Path, options: dict[str, Any]) -> Any:
+def _inferred_image_processor(source: hub.Source, options: dict[str, Any]) -> Any:
     """What the encoder's config implies, where no file says how images are to be prepared."""
-    config = _encoder_config(path) if path.is_dir() else None
+    config = _encoder_config(source)
+    path = source.where()
     name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(config.model_type) if config is not None else None
     if config is None or name is None:
         raise CheckpointNotFoundError(
             f"{path} holds no preprocessor_config.json, and no config.json of an encoder that tells what it would be. "
-            f"Copy the file there from the model that this one was trained from; found there: {_listing(path)}."
+            f"Copy the file there from the model that this one was trained from; found there: "
+            f"{', '.join(source.names()[:12]) or 'nothing'}."
         )
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
@@ -305,15 +307,15 @@ class AutoTokenizer:
         """
         from vision2seq.processing.text.load import load_tokenizer
 
-        path = hub.locate(pretrained_model_name_or_path, kwargs)
+        source = hub.find(pretrained_model_name_or_path, kwargs)
         for ignored in ("trust_remote_code", "use_fast"):
             kwargs.pop(ignored, None)
-        return load_tokenizer(path, _decoder_type(path), **kwargs)
+        return load_tokenizer(source, _decoder_type(source), **kwargs)
 
 
-def _decoder_type(path: Path) -> str | None:
-    file = path / CONFIG_NAME
-    if not file.is_file():
+def _decoder_type(source: hub.Source) -> str | None:
+    file = None if source.file is not None else source.get(CONFIG_NAME)
+    if file is None:
         return None
     values = read_json(file)
     decoder = values.get("decoder")
@@ -356,7 +358,7 @@ def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs
     """
     from vision2seq.processing.processor import TrOCRProcessor
 
-    path = hub.locate(name_or_path, kwargs)
+    source = hub.find(name_or_path, kwargs)
     for ignored in ("trust_remote_code", "use_fast"):
         kwargs.pop(ignored, None)
     if kwargs:
@@ -364,16 +366,11 @@ def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs
             f"AutoProcessor.from_pretrained does not take {', '.join(sorted(kwargs))}; load AutoImageProcessor and "
             "AutoTokenizer with such options and pair them by TrOCRProcessor(image_processor, tokenizer)."
         )
-    image_processor = AutoImageProcessor.from_pretrained(path)
+    image_processor = AutoImageProcessor.from_pretrained(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = AutoTokenizer.from_pretrained(source)
     except TokenizerError as error:
-        raise TokenizerError(f"{path} has an image processor but no tokenizer that can be read: {error}") from None
+        raise TokenizerError(
+            f"{source.where()} has an image processor but no tokenizer that can be read: {error}"
+        ) from None
     return (processor_class or TrOCRProcessor)(image_processor, tokenizer)
-
-
-def _listing(path: Path) -> str:
-    if not path.is_dir():
-        return "it is a file"
-    names = sorted(entry.name for entry in path.iterdir())
-    return (", ".join(names[:12]) + (" …" if len(names) > 12 else "")) or "nothing"

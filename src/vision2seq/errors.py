@@ -5,7 +5,10 @@ place, so that ``except`` clauses written for it go on working::
 
     Vision2SeqError
     ├── NotInstantiableError      OSError       Auto* classes called with ()
-    ├── CheckpointNotFoundError   OSError       a folder, file or shard that is not there
+    ├── CheckpointNotFoundError   OSError       a folder, file, repository or shard that is not there
+    │   ├── AccessDeniedError                   … or may not be seen: gated, private, or a token that is refused
+    │   └── NotCachedError                      … or not in the cache, while no server can or may be asked
+    ├── DownloadError             OSError       a file that is there and could not be fetched whole, or not kept
     ├── CheckpointCorruptError    OSError       a file that is there and cannot be read as what it claims to be
     │   └── UnsafePickleError                   a pickle that asks for code to be run
     ├── WeightsMismatchError      RuntimeError  tensors whose shapes disagree with the config
@@ -36,6 +39,18 @@ class NotInstantiableError(Vision2SeqError, OSError):
 
 class CheckpointNotFoundError(Vision2SeqError, OSError):
     """A checkpoint folder, or a file that it must hold, does not exist."""
+
+
+class AccessDeniedError(CheckpointNotFoundError):
+    """A repository is gated or private, or the token is refused; private ones look like ones that do not exist."""
+
+
+class NotCachedError(CheckpointNotFoundError):
+    """Files are not in the cache, and no server could be asked for them, or none was to be."""
+
+
+class DownloadError(Vision2SeqError, OSError):
+    """A file exists on a server but could not be fetched whole, or could not be written to the cache."""
 
 
 class CheckpointCorruptError(Vision2SeqError, OSError):

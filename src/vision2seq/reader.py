@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from vision2seq import hub
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, UnsupportedError, nearest
 from vision2seq.generation import iterate
@@ -113,14 +114,15 @@ class Reader:
         """Load a model and its processor from one place.
 
         Args:
-            name_or_path: A folder, or the name of a bundled model.
+            name_or_path: A folder, the name of a bundled model, or a name on the hub.
             batch_size: Images that go through the model together.
             device: Such as ``"cuda"``; the CPU if not given.
             dtype: Such as ``"bfloat16"``; float32 if not given.
-            options: Options of generation for every call.
+            options: Those of `hub.Options`, such as ``revision``; options of generation for every call.
         """
-        model = AutoModelForVision2Seq.from_pretrained(name_or_path, device=device, dtype=dtype)
-        return cls(model, AutoProcessor.from_pretrained(name_or_path), batch_size=batch_size, **options)
+        source = hub.find(name_or_path, options)
+        model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype)
+        return cls(model, AutoProcessor.from_pretrained(source), batch_size=batch_size, **options)
 
     def read(self, images: Any, *, batch_size: int | None = None, **options: Any) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
@@ -280,7 +282,7 @@ def read(images: Any, model: str | os.PathLike[str] | Reader = DEFAULT_MODEL, **
 
     Args:
         images: As in `Reader.read`.
-        model: A folder, the name of a bundled model, or a `Reader`.
+        model: A folder, the name of a bundled model, a name on the hub, or a `Reader`.
         options: As in `Reader.read`.
 
     Returns:
@@ -369,7 +371,8 @@ def pipeline(
 
     Args:
         task: ``"image-to-text"``, or None.
-        model: A folder, the name of a bundled model, or a model (then with tokenizer and image processor).
+        model: A folder, the name of a bundled model, a name on the hub, or a model (then with tokenizer and image
+            processor).
         tokenizer: Instead of the one beside the model; an object or a folder.
         image_processor: Likewise.
         feature_extractor: The old name of ``image_processor``.
@@ -377,7 +380,8 @@ def pipeline(
         dtype: See `PreTrainedModel.from_pretrained`.
         torch_dtype: The old name of ``dtype``.
         batch_size: Images that go through the model together.
-        options: ``max_new_tokens``, ``generate_kwargs``, and what is accepted and changes nothing.
+        options: ``max_new_tokens``, ``generate_kwargs``, those of `hub.Options`, and what is accepted and changes
+            nothing.
 
     Raises:
         UnsupportedError: Another task.
@@ -386,11 +390,13 @@ def pipeline(
         raise UnsupportedError(
             f"The task {task!r} is not built here.{nearest(str(task), ('image-to-text',))} Known: image-to-text."
         )
-    for ignored in ("framework", "use_fast", "trust_remote_code", "revision", "token"):
+    for ignored in ("framework", "use_fast", "trust_remote_code"):
         options.pop(ignored, None)
     loading = {**(options.pop("model_kwargs", None) or {}), "device_map": options.pop("device_map", None)}
     if (dtype := torch_dtype if dtype is None else dtype) is not None:
         loading["dtype"] = dtype
+    finding = {name: options.pop(name) for name in hub.ARGUMENTS if name in options}
+    finding |= {name: loading.pop(name) for name in hub.ARGUMENTS if name in loading}
     generate = dict(options.pop("generate_kwargs", None) or {})
     if "max_new_tokens" in options:
         generate["max_new_tokens"] = options.pop("max_new_tokens")
@@ -401,7 +407,7 @@ def pipeline(
 
     device = None if device in (None, -1, "cpu") else (f"cuda:{device}" if isinstance(device, int) else device)
     model = DEFAULT_MODEL if model is None else model
-    place = model if isinstance(model, str | os.PathLike) else None
+    place = hub.find(model, finding) if isinstance(model, str | os.PathLike) else None
     if place is not None:
         model = AutoModelForVision2Seq.from_pretrained(place, device=device, **loading)
     elif device is not None:

@@ -27,13 +27,13 @@ def test_folders_files_and_subfolders(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_arguments_about_the_hub_are_taken_out(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {
         "cache_dir": "x",
-        "force_download": True,
+        "force_download": False,
         "local_files_only": True,
         "proxies": {},
         "resume_download": None,
         "revision": "main",
         "token": "secret",
-        "use_auth_token": True,
+        "use_auth_token": None,
         "code_revision": "x",
         "subfolder": "",
         "dtype": "auto",
@@ -50,20 +50,29 @@ def test_a_folder_wins_over_a_bundled_name(tmp_path: Path, monkeypatch: pytest.M
 
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(
-        CheckpointNotFoundError, match=r"nowhere' is not a local folder, and no bundled model .*Bundled: "
+        CheckpointNotFoundError,
+        match=r"nowhere' is not a local folder, and no bundled model .*such as user/name\. Bundled with this package: ",
     ):
         locate(tmp_path / "nowhere")
-    with pytest.raises(OSError, match=rf"Did you mean '{BUNDLED[0]}'\?"):
+    with pytest.raises(OSError, match=rf"couldn't connect.*Did you mean '{BUNDLED[0]}'\?"):
         locate(BUNDLED[0] + "s")
     with pytest.raises(CheckpointNotFoundError, match=r"has no subfolder 'deep'"):
         locate(tmp_path, {"subfolder": "deep"})
 
 
-def test_a_name_on_the_hub() -> None:
-    with pytest.raises(
-        CheckpointNotFoundError, match=r"'somebody/model' is no local folder.*downloads are not built.*pass the folder"
-    ):
-        locate("somebody/model")
+@pytest.mark.parametrize("name", ["./a/b", "~/a", "a/b/c", "a\\b", "-a", "a--b", "a..b", "x.git", "a" * 97, "ü/b"])
+def test_what_can_be_no_name_is_not_asked_for(name: str) -> None:
+    with pytest.raises(CheckpointNotFoundError, match="nor is it a name that a model on the hub could have"):
+        locate(name)
+
+
+def test_a_missing_path_in_a_folder_that_exists_is_not_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(CheckpointNotFoundError, match="'models/mine' is not a local folder"):
+        locate("models/mine")
 
 
 @pytest.mark.parametrize("name", [None, 3, "", "  "])

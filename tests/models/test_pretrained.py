@@ -191,7 +191,8 @@ def test_nothing_to_load(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFoundError, match=r"nowhere' is not a local folder"):
         Model.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(
-        CheckpointNotFoundError, match=r"config\.json does not exist\. A checkpoint folder must hold a config"
+        CheckpointNotFoundError,
+        match=r"holds no config\.json\. It is no checkpoint of a model, unless a config is passed",
     ):
         Model.from_pretrained(tmp_path)
     tiny.config().save_pretrained(tmp_path)

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
+from vision2seq import hub
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError
 
 CONFIG_NAME = "config.json"
@@ -49,6 +50,26 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointCorruptError(f"{path} holds a JSON {type(content).__name__}, expected an object {{…}}.")
     return content
+
+
+def config_file(source: hub.Source) -> Path:
+    """The config of a checkpoint: the .json file that was named, or the config.json beside whatever was.
+
+    Raises:
+        CheckpointNotFoundError: There is none.
+    """
+    name = source.file or ""
+    if name.endswith(".json") and ".index." not in name:
+        return source.named()
+    found = source.get(CONFIG_NAME)
+    if found is None:
+        names = source.names()
+        listing = (", ".join(names[:12]) + (" …" if len(names) > 12 else "")) or "nothing"
+        raise CheckpointNotFoundError(
+            f"{source.where()} holds no {CONFIG_NAME}. It is no checkpoint of a model, unless a config is passed with "
+            f"config=…; found there: {listing}."
+        )
+    return found
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -229,15 +250,19 @@ class Config:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Load from a folder that holds a config.json, or from any .json file.
+        """Load from a folder that holds a config.json, from any .json file, or from a name on the hub.
+
+        Args:
+            name_or_path: The folder, file or name.
+            kwargs: Those of `hub.Options`; ``return_unused_kwargs``; attributes to set.
 
         Raises:
             CheckpointNotFoundError: No such folder or file.
             ConfigError: The file is the config of another family.
         """
         return_unused = bool(kwargs.pop("return_unused_kwargs", False))
-        path = Path(name_or_path)
-        values = read_json(path / CONFIG_NAME if path.is_dir() else path)
+        path = config_file(hub.find(name_or_path, kwargs))
+        values = read_json(path)
         found = values.get("model_type")
         if cls.model_type and found is not None and found != cls.model_type:
             raise ConfigError(

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vision2seq import hub
 from vision2seq.configuration.base import Config, read_json, write_json
 from vision2seq.errors import ConfigError, OptionError, UnknownOptionError, UnsupportedError, nearest
 
@@ -250,25 +251,23 @@ class GenerationConfig:
         cls,
         pretrained_model_name: str | os.PathLike[str],
         config_file_name: str | os.PathLike[str] | None = None,
-        *,
-        subfolder: str = "",
         **changes: Any,
     ) -> Any:
-        """Load from a folder that holds a generation_config.json, or from any .json file.
+        """Load from a folder that holds a generation_config.json, from any .json file, or from a name on the hub.
 
         Args:
-            pretrained_model_name: The folder or file.
+            pretrained_model_name: The folder, file or name.
             config_file_name: Another name of the file in the folder.
-            subfolder: Where in the folder the file is.
-            changes: Keys to set afterwards; ``return_unused_kwargs=True`` returns ``(config, unused)``.
+            changes: Those of `hub.Options`, and keys to set afterwards; ``return_unused_kwargs=True`` returns
+                ``(config, unused)``.
 
         Raises:
             CheckpointNotFoundError: No such folder or file.
             CheckpointCorruptError: Not a JSON object.
         """
-        path = Path(pretrained_model_name)
-        if not path.is_file():
-            path = path / subfolder / (config_file_name or GENERATION_CONFIG_NAME)
+        source = hub.find(pretrained_model_name, changes)
+        name = os.fspath(config_file_name or GENERATION_CONFIG_NAME)
+        path = (source.named() if source.file else source.get(name)) or source.folder / name
         return cls.from_dict(read_json(path), **changes)
 
     def save_pretrained(

@@ -1,69 +1,112 @@
-"""Where a checkpoint's files are: a folder, or what the package itself brings along."""
+"""Where a checkpoint's files are: a folder or file, what the package itself brings along, a repository, or a URL."""
 
 from __future__ import annotations
 
 import os
+import re
+import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vision2seq.errors import CheckpointNotFoundError, OptionError, nearest
+from vision2seq.hub.source import Options, Source
 
 _HOME = Path(__file__).resolve().parent.parent / "bundled"
 BUNDLED: tuple[str, ...] = ("printed-line",)
 """Names of the checkpoints inside the package."""
 
-# Arguments about the hub. They are accepted and change nothing for local files.
-_HUB_ARGUMENTS = (
-    "cache_dir",
-    "code_revision",
-    "force_download",
-    "local_files_only",
-    "proxies",
-    "resume_download",
-    "revision",
-    "token",
-    "use_auth_token",
-)
+_OF_A_FILE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/(?:resolve|blob|raw)/(?P<revision>[^/]+)/(?P<file>.+)")
+_SMALL = (".json", ".txt", ".model", ".jinja")
 
 
-def locate(name_or_path: str | os.PathLike[str], arguments: dict[str, Any] | None = None) -> Path:
-    """Find the folder (or single file) that a name or path means.
+def find(name_or_path: Any, arguments: dict[str, Any] | None = None) -> Source:
+    """Find what a name or path means.
 
     Args:
-        name_or_path: An existing folder or file, or a name of `BUNDLED`.
-        arguments: Keyword arguments of a ``from_pretrained``; those about the hub and ``subfolder`` are taken out.
+        name_or_path: The first that fits: a folder or file, a bundled checkpoint, a URL, a hub id. A source is
+            returned as it is.
+        arguments: Keyword arguments of a ``from_pretrained``; those of `Options` are taken out.
 
     Raises:
-        CheckpointNotFoundError: There is no such folder, and no bundled checkpoint of that name. What reads like a hub
-            name ends here as well: downloads are not built in this release.
-        OptionError: No text and no path.
+        CheckpointNotFoundError: There is no such thing, see also `Repository`.
+        OptionError: No text and no path, or arguments that cannot be.
     """
-    arguments = {} if arguments is None else arguments
-    for argument in _HUB_ARGUMENTS:
-        arguments.pop(argument, None)
-    subfolder = arguments.pop("subfolder", None) or ""
+    options = Options.take({} if arguments is None else arguments)
+    if isinstance(name_or_path, Source):
+        return name_or_path
     if not isinstance(name_or_path, str | os.PathLike) or not str(name_or_path).strip():
         raise OptionError(f"A checkpoint is named by a folder's path or a name; found {name_or_path!r}.")
-    path = Path(name_or_path).expanduser()
-    if not path.exists() and str(name_or_path) in BUNDLED:
-        path = _HOME / str(name_or_path)
-    found = path / subfolder if subfolder else path
-    if found.exists():
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if not path.exists() and name in BUNDLED:
+        path = _HOME / name
+        if not path.is_dir():
+            raise CheckpointNotFoundError(
+                f"The bundled model {name!r} is missing from this installation: there is no {path}. Install the "
+                "package again."
+            )
+    found = _on_disk(name, path, options)
+    if found is not None:
         return found
-    name = str(name_or_path)
-    if name in BUNDLED:
-        raise CheckpointNotFoundError(
-            f"The bundled model {name!r} is missing from this installation: there is no {found}. Install the package "
-            "again."
-        )
-    if subfolder and path.exists():
-        raise CheckpointNotFoundError(f"{path} has no subfolder {subfolder!r}.")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")) and not path.parent.exists():
-        raise CheckpointNotFoundError(
-            f"{name!r} is no local folder. It may be a model on the hub, but downloads are not built in this release: "
-            "fetch the repository (`hf download` of huggingface_hub) and pass the folder."
-        )
+    if name.lower().startswith(("http://", "https://")):
+        return _on_the_web(name, options)
+    hint = f"{nearest(name, BUNDLED)} Bundled with this package: {', '.join(BUNDLED)}."
+    if (
+        isinstance(name_or_path, str)
+        and not path.is_absolute()
+        and not (path.parent != Path() and path.parent.exists())
+    ):
+        from vision2seq.hub.repository import Repository, is_id
+
+        if is_id(name):
+            return Repository(name, options, hint=hint)
     raise CheckpointNotFoundError(
-        f"{name!r} is not a local folder, and no bundled model of this package has that name."
-        f"{nearest(name, BUNDLED)} Bundled: {', '.join(BUNDLED)}."
+        f"{name!r} is not a local folder, and no bundled model of this package has that name; nor is it a name that a "
+        f"model on the hub could have, such as user/name.{hint}"
     )
+
+
+def locate(name_or_path: Any, arguments: dict[str, Any] | None = None) -> Path:
+    """The folder (or single file) that a name or path means, as `find` does.
+
+    Of a repository, the small files are fetched: configs and tokenizers.
+    """
+    source = find(name_or_path, arguments)
+    if source.file is None:
+        source.get_all(tuple(name for name in source.names() if name.endswith(_SMALL)))
+    return source.named()
+
+
+def _on_disk(name: str, path: Path, options: Options) -> Source | None:
+    if path.is_dir():
+        folder = path / options.subfolder
+        if not folder.is_dir():
+            raise CheckpointNotFoundError(f"{path} has no subfolder {options.subfolder!r}.")
+        return Source(name, folder, None, options)
+    if path.is_file():
+        return Source(name, path.parent, path.name, options)
+    index = path.with_name(f"{path.name}.index")  # of a TensorFlow checkpoint, which is named by what its files share
+    return Source(name, index.parent, index.name, options) if path.name and index.is_file() else None
+
+
+def _on_the_web(url: str, options: Options) -> Source:
+    """A file by its URL. One on the hub is a file of a repository like any other."""
+    from huggingface_hub import constants
+
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
+    if url.startswith(f"{endpoint}/"):
+        match = _OF_A_FILE.fullmatch(urllib.parse.urlsplit(url).path.removeprefix(urllib.parse.urlsplit(endpoint).path))
+        if match is not None:
+            from vision2seq.hub.repository import Repository
+
+            revision = urllib.parse.unquote(match["revision"])
+            if options.revision not in (None, revision):
+                raise OptionError(f"{url} says revision {revision!r}, and revision={options.revision!r} another one.")
+            if options.subfolder:
+                raise OptionError(f"subfolder= is for names on the hub; {url} says itself where its file is.")
+            folder, _, file = urllib.parse.unquote(match["file"]).rpartition("/")
+            return Repository(match["repo"], replace(options, revision=revision, subfolder=folder), file, name=url)
+    from vision2seq.hub.address import Address
+
+    return Address(url, options)

@@ -144,7 +144,7 @@ class PreTrainedModel(nn.Module):
         """
         if model_args:
             raise OptionError(f"{cls.__name__}.from_pretrained takes no further positional arguments: {model_args!r}.")
-        folder = hub.locate(pretrained_model_name_or_path, kwargs)
+        source = hub.find(pretrained_model_name_or_path, kwargs)
         config = kwargs.pop("config", None)
         options = {name: kwargs.pop(name, None) for name in (*_OPTIONS[1:], *_MORE_OPTIONS)}
         for name in _NO_LONGER_NEEDED:
@@ -152,8 +152,8 @@ class PreTrainedModel(nn.Module):
         for name, what in _NOT_BUILT.items():
             if kwargs.pop(name, None):
                 raise UnsupportedError(f"{name}=… was given, but {what} is not built in this release; leave it out.")
-        config = cls._config(folder, config, kwargs)
-        files = checkpoints.find_weights(folder, variant=options["variant"], use_safetensors=options["use_safetensors"])
+        config = cls._config(source, config, kwargs)
+        files = checkpoints.find_weights(source, variant=options["variant"], use_safetensors=options["use_safetensors"])
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
         stored = checkpoints.stored_dtype(files)
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
@@ -171,21 +171,22 @@ class PreTrainedModel(nn.Module):
         config = model.config
         report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
         config.dtype = str(dtype).removeprefix("torch.")
-        config.name_or_path = str(pretrained_model_name_or_path)
+        config.name_or_path = source.name
+        config._commit_hash = source.commit
         model.eval()
-        model._loaded_from(folder)
-        text = report.warning_text(str(pretrained_model_name_or_path))
+        model._loaded_from(source)
+        text = report.warning_text(source.name)
         if text and not options["output_loading_info"]:
             warnings.warn(text, UserWarning, stacklevel=2)
         return (model, report.to_dict()) if options["output_loading_info"] else model
 
     @classmethod
-    def _config(cls, folder: Path, config: Any, changes: dict[str, Any]) -> Any:
+    def _config(cls, source: hub.Source, config: Any, changes: dict[str, Any]) -> Any:
         """The config that a loading is to use, always a new one, with the changes that a caller wants."""
         if isinstance(config, Config):
             config = config.copy()
         elif config is None or isinstance(config, str | os.PathLike):
-            config = cls.config_class.from_pretrained(folder if config is None else config)
+            config = cls.config_class.from_pretrained(source if config is None else config)
         elif isinstance(config, dict):
             config = cls.config_class.from_dict(config)
         else:
@@ -221,8 +222,8 @@ class PreTrainedModel(nn.Module):
     def _is_not_needed(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self._not_needed)
 
-    def _loaded_from(self, folder: Path) -> None:
-        """Called at the end of loading: a place for what else a folder holds."""
+    def _loaded_from(self, source: hub.Source) -> None:
+        """Called at the end of loading: a place for what else there is beside the weights."""
 
     def save_pretrained(
         self,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vision2seq import generation, hub, registry
-from vision2seq.configuration.base import CONFIG_NAME, Config, read_json
+from vision2seq.configuration.base import Config, config_file, read_json
 from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.configuration.generation import GENERATION_CONFIG_NAME, GenerationConfig, reject_unknown
 from vision2seq.errors import ConfigError, ImageError, OptionError, UnknownOptionError, UnsupportedError, nearest
@@ -171,9 +170,10 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             model._init_weights(model.enc_to_dec_proj)
         return model.eval()
 
-    def _loaded_from(self, folder: Path) -> None:
-        if (folder / GENERATION_CONFIG_NAME).is_file():
-            self.generation_config = GenerationConfig.from_pretrained(folder)
+    def _loaded_from(self, source: hub.Source) -> None:
+        file = source.get(GENERATION_CONFIG_NAME)
+        if file is not None:
+            self.generation_config = GenerationConfig.from_pretrained(file)
         else:
             self.generation_config = GenerationConfig.from_model_config(self.config)
 
@@ -512,13 +512,12 @@ def _load_half(role: str, name: Any, arguments: dict[str, Any]) -> PreTrainedMod
     """Load an encoder or decoder of whatever family its config names."""
     config = arguments.get("config")
     if config is None:
-        folder = hub.locate(name, dict(arguments))
-        values = read_json(folder / CONFIG_NAME)
+        name = hub.find(name, arguments)
+        file = config_file(name)
+        values = read_json(file)
         model_type = values.get("model_type")
         if not isinstance(model_type, str):
-            raise ConfigError(
-                f"{folder / CONFIG_NAME} has no model_type; expected one of a {role} such as 'vit' or 'gpt2'."
-            )
+            raise ConfigError(f"{file} has no model_type; expected one of a {role} such as 'vit' or 'gpt2'.")
         config = registry.config_class(model_type, role).from_dict(values)
         config.is_decoder = config.add_cross_attention = role == "decoder"
         arguments["config"] = config

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
+from vision2seq import hub
 from vision2seq.configuration.base import read_json, write_json
 from vision2seq.errors import CheckpointNotFoundError, ImageError, OptionError, UnknownOptionError, nearest
 from vision2seq.processing.batch import Batch
@@ -209,18 +210,17 @@ class ImageProcessor:
         """Load from a folder that holds a preprocessor_config.json, or from a .json file.
 
         Args:
-            folder: The folder or file.
-            kwargs: ``subfolder``; ``return_unused_kwargs``; options to set instead of the file's. Those that only
-                concern where a model is looked for are ignored.
+            folder: The folder or file; or a name on the hub.
+            kwargs: Those of `hub.Options`; ``return_unused_kwargs``; options to set instead of the file's.
 
         Raises:
             CheckpointNotFoundError: No such folder, or none of the files in it.
             CheckpointCorruptError: The file is not JSON.
             OptionError, UnknownOptionError: As in `from_dict`.
         """
-        path = Path(folder) / str(kwargs.pop("subfolder", None) or "")
+        source = hub.find(folder, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if key not in _FINDING_OPTIONS}
-        return cls.from_dict(read_preprocessor(path), **kwargs)
+        return cls.from_dict(read_preprocessor(source), **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **_: Any) -> list[str]:
         """Write preprocessor_config.json into a folder, which is made if missing.
@@ -343,12 +343,17 @@ def read_preprocessor(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a folder's preprocessor_config.json holds, or that part of the newer processor_config.json.
 
     Args:
-        path: A folder, or the .json file itself.
+        path: A folder, or the .json file itself; a source brings it here first.
 
     Raises:
         CheckpointNotFoundError: No such folder, or none of the files in it.
         CheckpointCorruptError: The file is not a JSON object.
     """
+    if isinstance(path, hub.Source):
+        if path.file is not None:
+            path.named()
+        elif path.get(PREPROCESSOR_NAME) is None:
+            path.get(PROCESSOR_NAME)
     path = Path(path)
     if not path.exists():
         raise CheckpointNotFoundError(f"No folder {path}. Expected one that holds {PREPROCESSOR_NAME}.")

@@ -10,7 +10,8 @@ from typing import Any
 
 from tokenizers import AddedToken
 
-from vision2seq.configuration.base import read_json
+from vision2seq import hub
+from vision2seq.configuration.base import CONFIG_NAME, read_json
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, TokenizerError
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -51,10 +52,15 @@ class TokenizerFiles:
     def find(cls, folder: str | os.PathLike[str]) -> TokenizerFiles:
         """Look through a folder, or take a single tokenizer.json.
 
+        Args:
+            folder: Its path; a source brings the files here first that a tokenizer needs.
+
         Raises:
             CheckpointNotFoundError: There is no such folder.
             TokenizerError: No vocabulary is in it, or one of the small files is garbled.
         """
+        if isinstance(folder, hub.Source):
+            _bring(folder)
         folder = Path(folder)
         if folder.is_file():
             return cls(str(folder), {TOKENIZER_JSON: folder})
@@ -68,7 +74,7 @@ class TokenizerFiles:
                 f"{MERGES}, or {SENTENCEPIECE}, or {VOCAB_TXT}. Copy the tokenizer's files there from the model that "
                 "this one was trained from."
             )
-        hint = _optional(folder / "config.json").get("tokenizer_class")
+        hint = _optional(folder / CONFIG_NAME).get("tokenizer_class")
         return cls(
             name=str(folder),
             vocabularies=vocabularies,
@@ -103,6 +109,15 @@ class TokenizerFiles:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise TokenizerError(f"{path} is not UTF-8 text: {error}. Restore or download it again.") from None
+
+
+def _bring(source: hub.Source) -> None:
+    """Fetch what `TokenizerFiles.find` looks for; a tokenizer.json makes the other vocabularies superfluous."""
+    if source.file is not None:
+        source.named()
+    elif source.get(TOKENIZER_JSON) is None:
+        source.get_all(VOCABULARIES)
+    source.get_all((TOKENIZER_CONFIG, SPECIAL_TOKENS_MAP, ADDED_TOKENS, CONFIG_NAME))
 
 
 def read_object(path: Path) -> dict[str, Any]:

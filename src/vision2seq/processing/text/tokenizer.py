@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tokenizers import AddedToken, models, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from vision2seq import hub
 from vision2seq.configuration.base import replacing
 from vision2seq.errors import CheckpointNotFoundError, OptionError, TokenizerError, UnknownOptionError, nearest
 from vision2seq.processing.text import files as names
@@ -128,15 +129,15 @@ class Tokenizer(Encoder):
         """Read the tokenizer of a checkpoint folder as one of this class.
 
         Args:
-            folder: Holds one of the file layouts, or is a tokenizer.json.
-            overrides: Any key of tokenizer_config.json; they win over the files.
+            folder: Holds one of the file layouts, or is a tokenizer.json; or a name on the hub.
+            overrides: Any key of tokenizer_config.json; they win over the files. Those of `hub.Options` as well.
 
         Raises:
             CheckpointNotFoundError: No such folder.
             TokenizerError: Files are missing, garbled or contradict each other.
             UnknownOptionError: An override that no tokenizer has.
         """
-        files = TokenizerFiles.find(folder)
+        files = TokenizerFiles.find(hub.find(folder, overrides))
         backend = read_tokenizer_json(files)
         return cls._from_files(files, overrides, backend, *choose_style(cls.style, files, backend))
 
