@@ -618,3 +618,13 @@ def test_a_hundred_thousand_labels_load_quickly(net: server.Hub, cache: Path, co
     config = AutoConfig.from_pretrained(ID, cache_dir=cache)
     assert time.process_time() - began < 2.0
     assert len(config.id2label) == 100_000
+
+
+def test_inspect_takes_a_name(net: server.Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vision2seq.cli.inspect import examine
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    found = examine(ID)
+    assert found["problems"] == []
+    assert found["weights"]["files"] == ["model.safetensors"]
+    assert sorted(net.fetched()) == sorted(set(net.fetched()))

@@ -6,15 +6,17 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vision2seq.errors import CheckpointNotFoundError, Vision2SeqError
+
+if TYPE_CHECKING:
+    from vision2seq.hub import Source
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("checkpoint", metavar="FOLDER", help="a checkpoint folder, or the name of a bundled model")
+    parser.add_argument("checkpoint", metavar="FOLDER", help="a checkpoint folder, or a name: bundled, or on the hub")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
@@ -32,7 +34,7 @@ def examine(name_or_path: str) -> dict[str, Any]:
     """Look at every part of a checkpoint without loading its weights into memory.
 
     Args:
-        name_or_path: A folder, or the name of a bundled model.
+        name_or_path: A folder, the name of a bundled model, or a name on the hub.
 
     Returns:
         Findings by part, and under ``problems`` what is wrong, one text each; ``notes`` are worth knowing, no more.
@@ -42,23 +44,23 @@ def examine(name_or_path: str) -> dict[str, Any]:
     """
     from vision2seq import hub
 
-    folder = hub.locate(name_or_path)
-    if not folder.is_dir():
-        raise CheckpointNotFoundError(f"{folder} is a file, expected a checkpoint folder.")
-    found: dict[str, Any] = {"checkpoint": str(folder), "problems": [], "notes": []}
+    source = hub.find(name_or_path)
+    if source.file is not None:
+        raise CheckpointNotFoundError(f"{source} is a file, expected a checkpoint folder.")
+    found: dict[str, Any] = {"checkpoint": str(source.path), "problems": [], "notes": []}
     for part in (_config, _weights, _image_processor, _tokenizer, _generation):
         try:
-            part(folder, found)
+            part(source, found)
         except Vision2SeqError as error:
             if str(error) not in found["problems"]:  # several parts need the config
                 found["problems"].append(str(error))
     return found
 
 
-def _config(folder: Path, found: dict[str, Any]) -> None:
+def _config(source: Source, found: dict[str, Any]) -> None:
     from vision2seq.auto import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(source)
     found["model_type"] = config.model_type
     for half in ("encoder", "decoder"):
         part = getattr(config, half, None)
@@ -82,18 +84,18 @@ def _config(folder: Path, found: dict[str, Any]) -> None:
             found["notes"].append(f"config.json has no top-level {name}; training needs it.")
 
 
-def _weights(folder: Path, found: dict[str, Any]) -> None:
+def _weights(source: Source, found: dict[str, Any]) -> None:
     from vision2seq import checkpoints
     from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
 
-    files = checkpoints.find_weights(folder)
+    files = checkpoints.find_weights(source)
     found["weights"] = {
         "format": files.format,
         "files": [file.name for file in files.files],
         "bytes": files.total_bytes,
         "dtype": str(checkpoints.stored_dtype(files)).removeprefix("torch."),
     }
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(source)
     model = AutoModelForVision2Seq._class_for(config).skeleton(config)
     found["weights"]["parameters"] = model.num_parameters()
     # The tensors stay views of the files: filling a model with them reads nothing but the headers.
@@ -111,14 +113,14 @@ def _weights(folder: Path, found: dict[str, Any]) -> None:
         found["notes"].append(text)
 
 
-def _image_processor(folder: Path, found: dict[str, Any]) -> None:
+def _image_processor(source: Source, found: dict[str, Any]) -> None:
     import warnings
 
     from vision2seq.auto import AutoImageProcessor
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        processor = AutoImageProcessor.from_pretrained(folder)
+        processor = AutoImageProcessor.from_pretrained(source)
     found["notes"].extend(str(warning.message) for warning in caught)
     options = processor.to_dict()
     shown = ("size", "crop_size", "do_center_crop", "resample", "image_mean", "image_std")
@@ -139,10 +141,10 @@ def _image_processor(folder: Path, found: dict[str, Any]) -> None:
         )
 
 
-def _tokenizer(folder: Path, found: dict[str, Any]) -> None:
+def _tokenizer(source: Source, found: dict[str, Any]) -> None:
     from vision2seq.auto import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(source)
     found["tokenizer"] = {"class": type(tokenizer).__name__, "tokens": len(tokenizer)}
     vocabulary = found.get("decoder", {}).get("vocabulary")
     if vocabulary is not None and len(tokenizer) > vocabulary:
@@ -152,17 +154,17 @@ def _tokenizer(folder: Path, found: dict[str, Any]) -> None:
         )
 
 
-def _generation(folder: Path, found: dict[str, Any]) -> None:
+def _generation(source: Source, found: dict[str, Any]) -> None:
     from vision2seq.auto import AutoConfig
     from vision2seq.configuration.generation import GENERATION_CONFIG_NAME, GenerationConfig
 
-    file = folder / GENERATION_CONFIG_NAME
-    if file.is_file():
-        config = GenerationConfig.from_pretrained(folder)
+    file = source.get(GENERATION_CONFIG_NAME)
+    if file is not None:
+        config = GenerationConfig.from_pretrained(source)
     else:
-        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(source))
     found["generation"] = {
-        "from": file.name if file.is_file() else "config.json",
+        "from": "config.json" if file is None else file.name,
         **{name: value for name, value in config.to_diff_dict().items() if not name.startswith("_")},
     }
     if config.decoder_start_token_id is None and config.bos_token_id is None:
