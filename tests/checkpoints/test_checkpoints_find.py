@@ -111,17 +111,71 @@ def test_nothing_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "framework"),
     [
-        ("tf_model.h5", "TensorFlow"),
-        ("model.ckpt.index", "TensorFlow"),
-        ("model.ckpt-100.data-00000-of-00001", "TensorFlow"),
-        ("flax_model.msgpack", "Flax"),
+        ("tf_model.h5", r"TensorFlow: pass from_tf=True to read them"),
+        ("model.ckpt.index", r"TensorFlow: pass from_tf=True to read them"),
+        ("variables/variables.index", r"TensorFlow: pass from_tf=True to read them"),
+        ("model.ckpt-100.data-00000-of-00001", r"TensorFlow \(model.*-00001\): pass the path of the file itself"),
+        ("flax_model.msgpack", r"Flax: pass from_flax=True to read them"),
+        ("other.msgpack", r"Flax \(other\.msgpack\): pass the path of the file itself"),
     ],
 )
 def test_foreign_weights(tmp_path: Path, name: str, framework: str) -> None:
-    make(tmp_path, name.replace(".index", ".idx"))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CheckpointNotFoundError, match=f"{framework} weights found, not supported yet"):
+    with pytest.raises(CheckpointNotFoundError, match=f"There are weights of {framework}"):
         find_weights(tmp_path)
+
+
+def shards(folder: Path, name: str, *files: str) -> None:
+    (folder / name).write_text(json.dumps({"weight_map": {file: file for file in files}}))
+    for file in files:
+        (folder / file).write_bytes(b"x")
+
+
+def test_order_of_foreign_weights(tmp_path: Path) -> None:
+    """A bundle is looked into, so it has its own tests; variants and the absence of safetensors do not matter."""
+    make(tmp_path, "model.safetensors", "model.fp16.safetensors", "tf_model.h5", "flax_model.msgpack")
+    shards(tmp_path, "tf_model.h5.index.json", "tf-1.h5", "tf-2.h5")
+    shards(tmp_path, "flax_model.msgpack.index.json", "flax-1.msgpack")
+    for variant in (None, "fp16"):
+        for argument, name, kind in (("from_tf", "tf_model.h5", "h5"), ("from_flax", "flax_model.msgpack", "msgpack")):
+            found = find_weights(tmp_path, variant=variant, **{argument: True})  # type: ignore[arg-type]
+            assert (found.files[0].name, found.format, found.index) == (name, kind, None)
+            assert find_weights(tmp_path, use_safetensors=True, **{argument: True}).format == "safetensors"  # type: ignore[arg-type]
+    (tmp_path / "tf_model.h5").unlink()
+    (tmp_path / "flax_model.msgpack").unlink()
+    assert [path.name for path in find_weights(tmp_path, from_tf=True).files] == ["tf-1.h5", "tf-2.h5"]
+    assert [path.name for path in find_weights(tmp_path, from_flax=True).files] == ["flax-1.msgpack"]
+    (tmp_path / "tf_model.h5.index.json").unlink()
+    assert find_weights(tmp_path, from_tf=True).format == "safetensors"  # its header says whose layout it has
+    assert find_weights(tmp_path).format == "safetensors"
+
+
+def test_foreign_files_by_name(tmp_path: Path) -> None:
+    make(tmp_path, "x.h5", "x.msgpack", "x.bin")
+    shards(tmp_path, "y.h5.index.json", "tf-1.h5")
+    for name, kind in (("x.h5", "h5"), ("x.msgpack", "msgpack"), ("y.h5.index.json", "h5")):
+        assert find_weights(tmp_path / name).format == kind
+    assert find_weights(tmp_path / "x.h5", from_tf=True).format == "h5"
+    for name, argument, text in (
+        ("x.h5", "from_flax", "TensorFlow"),
+        ("x.msgpack", "from_tf", "Flax"),
+        ("x.bin", "from_tf", "PyTorch"),
+    ):
+        with pytest.raises(OptionError, match=rf"{argument}=True was given, but .*{name} holds weights of {text}\."):
+            find_weights(tmp_path / name, **{argument: True})  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="from_tf=True and from_flax=True are both given"):
+        find_weights(tmp_path, from_tf=True, from_flax=True)
+
+
+def test_foreign_weights_that_are_not_there(tmp_path: Path) -> None:
+    make(tmp_path, "other.h5")
+    with pytest.raises(
+        CheckpointNotFoundError,
+        match=r"expected model\.ckpt\.index or tf_model\.h5 or variables/variables\.index or model\.safetensors or "
+        r"pytorch_model\.bin .*There are weights of TensorFlow \(other\.h5\): pass the path of the file itself",
+    ):
+        find_weights(tmp_path, from_tf=True)
 
 
 def test_index_that_names_an_absent_shard(tmp_path: Path) -> None:

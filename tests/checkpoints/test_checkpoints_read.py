@@ -211,13 +211,6 @@ def test_something_else_altogether(tmp_path: Path, name: str, content: bytes, fo
         stored_dtype(find_weights(tmp_path))
 
 
-@pytest.mark.parametrize(("layout", "framework"), [("tf", "TensorFlow"), ("flax", "Flax")])
-def test_safetensors_of_another_framework(tmp_path: Path, layout: str, framework: str) -> None:
-    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors", metadata={"format": layout})
-    with pytest.raises(UnsupportedError, match=f"holds {framework} weights"):
-        list(read_tensors(find_weights(tmp_path)))
-
-
 def test_safetensors_without_metadata_are_fine(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
     assert [name for name, _ in read_tensors(find_weights(tmp_path))] == ["a"]

@@ -123,6 +123,12 @@ def bundle_dtypes(path: str | os.PathLike[str]) -> Iterator[torch.dtype]:
             yield bundle.dtype(key)
 
 
+def data_files(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the files that hold the numbers. Raises as :func:`read_bundle`."""
+    with _Bundle(Path(path)) as bundle:
+        return bundle.data_files()
+
+
 class _Bundle:
     """The table of a checkpoint, and its files of numbers as far as they were needed."""
 
@@ -171,6 +177,11 @@ class _Bundle:
                     f"{self._path} says that it needs a reader of version {needed}; this one is of version 1. Save the "
                     "checkpoint with TensorFlow 2."
                 )
+
+    def data_files(self) -> list[str]:
+        """The names of the files of numbers that hold anything."""
+        entries = [*self._entries.values(), *self._parts.values()]
+        return [self._data_name(shard) for shard in sorted({entry.shard for entry in entries if entry.size})]
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Name and key of every tensor that is a weight."""
@@ -284,8 +295,10 @@ class _Bundle:
     def _data_path(self, entry: _Entry) -> Path:
         if not entry.shard < self._shards:
             raise corrupt(self._path, _EXPECTED, f"it names file {entry.shard} of {self._shards}")
-        prefix = self._path.name.removesuffix(".index")
-        return self._path.with_name(f"{prefix}.data-{entry.shard:05d}-of-{self._shards:05d}")
+        return self._path.with_name(self._data_name(entry.shard))
+
+    def _data_name(self, shard: int) -> str:
+        return f"{self._path.name.removesuffix('.index')}.data-{shard:05d}-of-{self._shards:05d}"
 
 
 def _entry(message: bytes) -> _Entry:

@@ -1,7 +1,8 @@
 """Which files of a folder hold the weights.
 
 First found wins: ``model.safetensors``, its index, ``pytorch_model.bin``, its index. A variant is part of the name:
-``model.fp16.safetensors``. Loads no torch.
+``model.fp16.safetensors``. Who asks for TensorFlow's or Flax' weights gets those first. Loads no torch, but to look
+into a TensorFlow checkpoint.
 
 Source: the file names and their order are those of transformers 4.57.6 (``_get_resolved_checkpoint_files``).
 """
@@ -14,18 +15,47 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vision2seq import hub
 from vision2seq.checkpoints.damage import corrupt
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError, nearest
 
-Format = Literal["safetensors", "pickle"]
+Format = Literal["safetensors", "pickle", "h5", "bundle", "msgpack"]
 
-_FOREIGN = (
-    ("TensorFlow", re.compile(r"tf_model.*\.h5(\.index\.json)?|.*\.ckpt(-\d+)?\.(index|data-\d+-of-\d+)")),
-    ("Flax", re.compile(r"flax_model.*\.msgpack(\.index\.json)?")),
+
+class _Framework(NamedTuple):
+    """A framework whose weights are read if somebody asks for them.
+
+    Attributes:
+        name: What people call it.
+        argument: What asks for its weights.
+        files: Names of weight files, in the order in which they are looked for.
+        others: Names that its weights go by as well.
+    """
+
+    name: str
+    argument: str
+    files: tuple[str, ...]
+    others: re.Pattern[str]
+
+
+_TENSORFLOW = _Framework(
+    "TensorFlow",
+    "from_tf",
+    ("model.ckpt.index", "tf_model.h5", "variables/variables.index"),
+    re.compile(r".+\.h5(\.index\.json)?|.+\.index|.+\.data-\d+-of-\d+"),
 )
+_FLAX = _Framework("Flax", "from_flax", ("flax_model.msgpack",), re.compile(r".+\.msgpack(\.index\.json)?"))
+# By the last suffix but for an index of shards; safetensors files say themselves whose layout they have.
+_FORMATS: dict[str, tuple[Format, _Framework | None]] = {
+    ".safetensors": ("safetensors", None),
+    ".h5": ("h5", _TENSORFLOW),
+    ".hdf5": ("h5", _TENSORFLOW),
+    ".index": ("bundle", _TENSORFLOW),
+    ".msgpack": ("msgpack", _FLAX),
+}
+_SHARDED = ".index.json"
 _VARIANT_OF = re.compile(
     r"(?:model|pytorch_model)\.(?P<before>[^.]+?)(?:-\d{5}-of-\d{5})?\.(?:safetensors|bin)(?:\.index\.json)?"
     r"|(?:model\.safetensors|pytorch_model\.bin)\.index\.(?P<after>[^.]+)\.json"
@@ -37,8 +67,10 @@ class WeightFiles:
     """The files of one set of weights.
 
     Attributes:
-        format: ``"safetensors"`` or ``"pickle"`` (``pytorch_model.bin``).
-        files: The weight files, in the order in which they are read; several if the checkpoint is sharded.
+        format: ``"safetensors"``, ``"pickle"`` (``pytorch_model.bin``), ``"h5"`` (Keras), ``"bundle"`` (TensorFlow's
+            checkpoints) or ``"msgpack"`` (Flax).
+        files: The weight files, in the order in which they are read; several if the checkpoint is sharded. Of a bundle,
+            its index and then its data.
         index: The index file of a sharded checkpoint, else None.
         weight_map: Tensor name → file name relative to the index, for a sharded checkpoint; empty otherwise.
     """
@@ -78,48 +110,74 @@ def check_variant(variant: str | None) -> None:
 
 
 def find_weights(
-    place: str | os.PathLike[str], *, variant: str | None = None, use_safetensors: bool | None = None
+    place: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    from_tf: bool = False,
+    from_flax: bool = False,
 ) -> WeightFiles:
     """Find the weights in a folder, or take the one file (or index) that the path names.
 
     Args:
         place: A checkpoint folder, or a weight or index file itself; a `vision2seq.hub.Source` fetches the files that
-            are taken, and no others.
+            are taken, and no others. A TensorFlow checkpoint may be named without ``.index``.
         variant: Read ``model.<variant>.safetensors`` and the like instead of the plain names.
         use_safetensors: True reads safetensors only, False ``pytorch_model.bin`` only, None whichever is there with
             safetensors preferred.
+        from_tf: Look for TensorFlow's weights first: ``model.ckpt.index``, ``tf_model.h5``, its index, those of a
+            SavedModel. Not needed for a file that is named outright.
+        from_flax: The same for ``flax_model.msgpack`` and its index.
 
     Raises:
         CheckpointNotFoundError: No such folder, no weights in it, or an index that names an absent shard.
         CheckpointCorruptError: An index that is no index, or that points out of the folder.
-        OptionError: A variant that is no part of a name, or a ``use_safetensors`` that is not True, False or None.
+        OptionError: A variant that is no part of a name, a ``use_safetensors`` that is not True, False or None, or a
+            framework that is not that of the file.
     """
     check_variant(variant)
+    asked = _asked(from_tf, from_flax)
     if use_safetensors not in (True, False, None):
         raise OptionError(f"use_safetensors={use_safetensors!r}; expected True, False or None.")
     source = place if isinstance(place, hub.Source) else _folder(Path(place))
     if source.file is not None:
-        return _single(source, source.file)
+        return _single(source, source.file, asked)
 
-    families: list[tuple[str, Format]] = []
+    names: list[str] = []
     if use_safetensors is not False:
-        families.append(("model.safetensors", "safetensors"))
+        names.append("model.safetensors")
     if use_safetensors is not True:
-        families.append(("pytorch_model.bin", "pickle"))
-    for name, kind in families:
-        whole = source.get(with_variant(name, variant))
+        names.append("pytorch_model.bin")
+    foreign = list(asked.files) if asked and use_safetensors is not True else []
+    for name in [*foreign, *names]:
+        own = None if name in foreign else variant  # other frameworks' files have no variants
+        kind, _ = _format_of(name)
+        whole = source.get(with_variant(name, own))
         if whole is not None:
-            return WeightFiles(kind, (whole,))
-        for index_name in index_names(name, variant):
+            return _bundle(source, whole) if kind == "bundle" else WeightFiles(kind, (whole,))
+        for index_name in index_names(name, own) if kind != "bundle" else ():
             index = source.get(index_name)
             if index is not None:
                 return _sharded(source, index, kind)
-    raise _nothing_found(source, [name for name, _ in families], variant, use_safetensors)
+    raise _nothing_found(source, foreign, names, variant, use_safetensors, asked)
+
+
+def _asked(from_tf: bool, from_flax: bool) -> _Framework | None:
+    if from_tf and from_flax:
+        raise OptionError("from_tf=True and from_flax=True are both given; a checkpoint is of one of them, pass one.")
+    return _TENSORFLOW if from_tf else _FLAX if from_flax else None
+
+
+def _format_of(name: str) -> tuple[Format, _Framework | None]:
+    return _FORMATS.get(PurePosixPath(name.removesuffix(_SHARDED)).suffix, ("pickle", None))
 
 
 def _folder(path: Path) -> hub.Source:
     if path.is_file():
         return hub.Source(str(path), path.parent, path.name)
+    index = path.with_name(f"{path.name}.index") if path.name else path
+    if index.is_file():
+        return hub.Source(str(path), index.parent, index.name)
     if not path.is_dir():
         raise CheckpointNotFoundError(
             f"No checkpoint folder {str(path)!r}: "
@@ -128,10 +186,29 @@ def _folder(path: Path) -> hub.Source:
     return hub.Source(str(path), path)
 
 
-def _single(source: hub.Source, name: str) -> WeightFiles:
-    kind: Format = "safetensors" if ".safetensors" in name else "pickle"
+def _single(source: hub.Source, name: str, asked: _Framework | None) -> WeightFiles:
+    kind, framework = _format_of(name)
     path = source.named()
+    if asked and kind != "safetensors" and asked is not framework:
+        raise OptionError(
+            f"{asked.argument}=True was given, but {path} holds weights of "
+            f"{framework.name if framework else 'PyTorch'}. Leave the argument out."
+        )
+    if kind == "bundle":
+        if not asked and not source.name.endswith(".index"):
+            raise OptionError(
+                f"There is a TensorFlow checkpoint at {path}: pass from_tf=True to load it, or the name of that file."
+            )
+        return _bundle(source, path)
     return _sharded(source, path, kind) if path.suffix == ".json" else WeightFiles(kind, (path,))
+
+
+def _bundle(source: hub.Source, index: Path) -> WeightFiles:
+    """A TensorFlow checkpoint: its index, and the files that hold its numbers."""
+    from vision2seq.checkpoints.bundle_reader import data_files
+
+    names = data_files(index)
+    return WeightFiles("bundle", (index, *_all_there(source, index, names)), index)
 
 
 def _sharded(source: hub.Source, index: Path, kind: Format) -> WeightFiles:
@@ -155,6 +232,11 @@ def _sharded(source: hub.Source, index: Path, kind: Format) -> WeightFiles:
                 f"{index} names the shard {shard!r}, which lies outside its folder. An index may name only files "
                 "beside it; do not trust this checkpoint."
             )
+    return WeightFiles(kind, _all_there(source, index, shards), index, weight_map)
+
+
+def _all_there(source: hub.Source, index: Path, shards: list[str]) -> tuple[Path, ...]:
+    """The files beside an index, all of them."""
     beside = index.parent.relative_to(source.folder)
     absent = [shard for shard in shards if source.get((beside / shard).as_posix()) is None]
     if absent:
@@ -162,13 +244,18 @@ def _sharded(source: hub.Source, index: Path, kind: Format) -> WeightFiles:
             f"{index} names {len(shards)} shards, but {len(absent)} of them are not there: "
             f"{_some(absent)}. {_files_in(source)} Download the missing files into the folder."
         )
-    return WeightFiles(kind, tuple(index.parent / shard for shard in shards), index, weight_map)
+    return tuple(index.parent / shard for shard in shards)
 
 
 def _nothing_found(
-    source: hub.Source, names: list[str], variant: str | None, use_safetensors: bool | None
+    source: hub.Source,
+    foreign: list[str],
+    names: list[str],
+    variant: str | None,
+    use_safetensors: bool | None,
+    asked: _Framework | None,
 ) -> CheckpointNotFoundError:
-    wanted = " or ".join(with_variant(name, variant) for name in names)
+    wanted = " or ".join([*foreign, *(with_variant(name, variant) for name in names)])
     message = (
         f"No weights in {source.where()}: expected {wanted} (or a sharded form with its index). {_files_in(source)}"
     )
@@ -183,9 +270,14 @@ def _nothing_found(
         message += " There is a pytorch_model.bin: leave use_safetensors=True out to read it."
     if use_safetensors is False and with_variant("model.safetensors", variant) in found:
         message += " There is a model.safetensors: leave use_safetensors=False out to read it."
-    for framework, pattern in _FOREIGN:
-        if any(pattern.fullmatch(name) for name in found):
-            message += f" {framework} weights found, not supported yet."
+    for framework in (_TENSORFLOW, _FLAX):
+        there = [name for name in found if framework.others.fullmatch(name)]
+        there += [name for name in framework.files if "/" in name and source.get(name)]
+        usual = any(name.removesuffix(_SHARDED) in framework.files for name in there)
+        if there and (framework is asked or not usual):
+            message += f" There are weights of {framework.name} ({_some(there, 3)}): pass the path of the file itself."
+        elif there:
+            message += f" There are weights of {framework.name}: pass {framework.argument}=True to read them."
     return CheckpointNotFoundError(message)
 
 

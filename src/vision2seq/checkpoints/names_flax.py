@@ -17,8 +17,8 @@ _LAST_PARTS = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# By the number of axes: a dense layer's (in, out), a convolution's (width, in, out) or (height, width, in, out). GPT-2's
-# are (out, in) in Flax and the other way round in PyTorch.
+# By the number of axes: a dense layer's (in, out), a convolution's (width, in, out) or (height, width, in, out).
+# GPT-2's are (out, in) in Flax and the other way round in PyTorch.
 _KERNELS = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}
 
 

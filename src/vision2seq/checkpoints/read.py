@@ -1,22 +1,38 @@
-"""Every tensor of a set of weight files, one at a time, whatever their format."""
+"""Every tensor of a set of weight files, one at a time, under PyTorch's names, whatever their format and framework."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vision2seq.checkpoints.find import WeightFiles
-from vision2seq.checkpoints.pickle_reader import pickle_dtypes, read_pickle
-from vision2seq.checkpoints.safetensors_reader import read_safetensors, safetensors_dtypes
+from vision2seq.checkpoints.find import Format, WeightFiles
+from vision2seq.checkpoints.names_flax import from_flax
+from vision2seq.checkpoints.names_tf import from_tensorflow
+from vision2seq.checkpoints.safetensors_reader import safetensors_layout
+
+# What reads a format, and what tells the dtypes in it.
+_READERS: dict[Format, tuple[str, str, str]] = {
+    "safetensors": ("safetensors_reader", "read_safetensors", "safetensors_dtypes"),
+    "pickle": ("pickle_reader", "read_pickle", "pickle_dtypes"),
+    "h5": ("h5_reader", "read_h5", "h5_dtypes"),
+    "bundle": ("bundle_reader", "read_bundle", "bundle_dtypes"),
+    "msgpack": ("msgpack_reader", "read_msgpack", "msgpack_dtypes"),
+}
+_LAYOUTS: dict[Format, str] = {"pickle": "pt", "h5": "tf", "bundle": "tf", "msgpack": "flax"}
+_NAMES: dict[str, Callable[[str, Tensor], tuple[str, Tensor]]] = {"tf": from_tensorflow, "flax": from_flax}
 
 
 def read_tensors(files: WeightFiles, *, will_copy: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and tensor of everything in the files.
+    """Yield PyTorch's name and tensor of everything in the files.
 
     The tensors are private, copy-on-write views of the mapped files: they may be written to and trained without a file
-    ever changing, and cost no memory until they are touched.
+    ever changing, and cost no memory until they are touched. Those of TensorFlow and Flax are turned as PyTorch has
+    them, which makes them views that are not contiguous.
 
     Args:
         files: What :func:`~vision2seq.checkpoints.find.find_weights` found.
@@ -26,25 +42,36 @@ def read_tensors(files: WeightFiles, *, will_copy: bool = False) -> Iterator[tup
     Raises:
         CheckpointCorruptError: A file is truncated, garbled or of another format.
         UnsafePickleError: A pickle asks for code to be run; nothing of it was.
-        UnsupportedError: Weights in the layout of another framework.
+        MissingPackageError: A package that the format needs is not installed.
+        UnsupportedError: Numbers of a kind that torch or this package does not know.
     """
-    read = read_safetensors if files.format == "safetensors" else read_pickle
+    read = _function(files.format, 1)
     weight_map = files.weight_map or {}
-    for path in files.files:
+    for path in _paths(files):
         here = path.relative_to(files.index.parent).as_posix() if files.index else path.name
+        renamed = _NAMES.get(_LAYOUTS.get(files.format) or safetensors_layout(path))
         for name, tensor in read(path, will_copy=will_copy):
             if weight_map.get(name, here) == here:  # a name that two shards hold: the index decides
-                yield name, tensor
+                yield renamed(name, tensor) if renamed else (name, tensor)
+            del tensor
 
 
 def stored_dtype(files: WeightFiles) -> torch.dtype | None:
     """Return the dtype of the first floating-point tensor in the files (what ``dtype="auto"`` means), None without one.
 
-    Reads headers only. Raises what :func:`read_tensors` raises.
+    Reads headers only, where a format has them. Raises what :func:`read_tensors` raises.
     """
-    dtypes = safetensors_dtypes if files.format == "safetensors" else pickle_dtypes
-    for path in files.files:
+    dtypes = _function(files.format, 2)
+    for path in _paths(files):
         for dtype in dtypes(path):
             if dtype.is_floating_point:
                 return dtype
     return None
+
+
+def _paths(files: WeightFiles) -> tuple[Path, ...]:
+    return files.files[:1] if files.format == "bundle" else files.files  # a bundle's index leads to its data
+
+
+def _function(kind: Format, which: int) -> Any:
+    return getattr(importlib.import_module(f"vision2seq.checkpoints.{_READERS[kind][0]}"), _READERS[kind][which])

@@ -22,7 +22,8 @@ from vision2seq.checkpoints.damage import corrupt
 from vision2seq.checkpoints.mapping import MappedFile
 from vision2seq.errors import CheckpointNotFoundError, UnsupportedError, Vision2SeqError
 
-_FOREIGN = {"tf": "TensorFlow", "flax": "Flax"}
+PYTORCH = "pt"
+"""The layout of files that say nothing else."""
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -40,7 +41,7 @@ _DTYPES = {
 
 
 def read_safetensors(path: str | os.PathLike[str], *, will_copy: bool = False) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and tensor of a safetensors file, in the order of the file.
+    """Yield name and tensor of a safetensors file as they are, in the order of the file.
 
     Args:
         path: The file.
@@ -49,12 +50,11 @@ def read_safetensors(path: str | os.PathLike[str], *, will_copy: bool = False) -
     Raises:
         CheckpointNotFoundError: No such file.
         CheckpointCorruptError: Truncated, garbled, or no safetensors file at all.
-        UnsupportedError: The header says that the weights are in TensorFlow's or Flax's layout, or numbers of a kind
-            that this package does not know.
+        UnsupportedError: Numbers of a kind that this package does not know.
     """
-    entries, numbers = _header(path)
+    entries, numbers, layout = _header(path)
     with open(path, "rb") as file:
-        mapped = MappedFile(file, will_copy=will_copy)
+        mapped = MappedFile(file, will_copy=will_copy, apart=layout != PYTORCH)
         for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
             start, end = entry["data_offsets"]
             with _named(path):
@@ -69,21 +69,21 @@ def safetensors_dtypes(path: str | os.PathLike[str]) -> Iterator[torch.dtype]:
         yield _dtype(path, name, entry)
 
 
-def _header(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int]:
-    """Return what the header says of each tensor, and where the numbers begin; the library has checked it all."""
+def safetensors_layout(path: str | os.PathLike[str]) -> str:
+    """Return whose names a file has: ``"pt"``, ``"tf"`` or ``"flax"``. Raises as :func:`read_safetensors`."""
+    return _header(path)[2]
+
+
+def _header(path: str | os.PathLike[str]) -> tuple[dict[str, Any], int, str]:
+    """What the header says of each tensor, where the numbers begin, and the layout; the library has checked it all."""
     with _named(path):
         checked: Any = safe_open(os.fspath(path), framework="pt", device="cpu")
-        layout = (checked.metadata() or {}).get("format", "pt")
+        layout = (checked.metadata() or {}).get("format", PYTORCH)
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             entries = json.loads(file.read(length))
     entries.pop("__metadata__", None)
-    if layout in _FOREIGN:
-        raise UnsupportedError(
-            f"{os.fspath(path)} holds {_FOREIGN[layout]} weights (its header says format={layout!r}), which are named "
-            "and laid out otherwise and are not supported yet. Use a PyTorch checkpoint (format 'pt')."
-        )
-    return entries, 8 + length
+    return entries, 8 + length, layout
 
 
 def _dtype(path: str | os.PathLike[str], name: str, entry: dict[str, Any]) -> torch.dtype:

@@ -26,8 +26,6 @@ Model = TypeVar("Model", bound="PreTrainedModel")
 # Arguments of old scripts that asked for what is always so here.
 _NO_LONGER_NEEDED = ("low_cpu_mem_usage", "_fast_init", "mirror", "offload_state_dict", "weights_only", "_from_auto")
 _NOT_BUILT = {
-    "from_tf": "reading TensorFlow weights",
-    "from_flax": "reading Flax weights",
     "state_dict": "taking weights from a state dict",
     "quantization_config": "quantised weights",
     "load_in_8bit": "quantised weights",
@@ -39,7 +37,7 @@ _NOT_BUILT = {
     "offload_folder": "spreading a model over devices",
 }
 _OPTIONS = ("config", "dtype", "torch_dtype", "device", "device_map", "variant", "use_safetensors")
-_MORE_OPTIONS = ("ignore_mismatched_sizes", "output_loading_info", "attn_implementation")
+_MORE_OPTIONS = ("ignore_mismatched_sizes", "output_loading_info", "attn_implementation", "from_tf", "from_flax")
 
 
 class _Undrawn(TorchFunctionMode):
@@ -133,7 +131,8 @@ class PreTrainedModel(nn.Module):
             model_args: Nothing; there for the reference's signature.
             kwargs: ``config`` (object, dict, folder or file), ``dtype`` or ``torch_dtype`` (a dtype, its name or
                 ``"auto"``; default float32), ``device`` or ``device_map`` (one device), ``variant``,
-                ``use_safetensors``, ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``);
+                ``use_safetensors``, ``from_tf`` and ``from_flax`` (look for weights of that framework first),
+                ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``);
                 any attribute of the config, which is set; dicts meant for sub-configs are merged into them.
 
         Raises:
@@ -153,7 +152,13 @@ class PreTrainedModel(nn.Module):
             if kwargs.pop(name, None):
                 raise UnsupportedError(f"{name}=… was given, but {what} is not built in this release; leave it out.")
         config = cls._config(source, config, kwargs)
-        files = checkpoints.find_weights(source, variant=options["variant"], use_safetensors=options["use_safetensors"])
+        files = checkpoints.find_weights(
+            source,
+            variant=options["variant"],
+            use_safetensors=options["use_safetensors"],
+            from_tf=bool(options["from_tf"]),
+            from_flax=bool(options["from_flax"]),
+        )
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
         stored = checkpoints.stored_dtype(files)
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
