@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -15,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from vision2seq.errors import OptionError, TrainingDataError, TrainingError, UnknownOptionError
+from vision2seq.errors import MissingPackageError, OptionError, TrainingDataError, TrainingError, UnknownOptionError
 from vision2seq.training import TrainingSettings
-from vision2seq.training.optimise import Average, parameter_groups, rate_at
+from vision2seq.training.optimise import Average, optimizers_for, parameter_groups, rate_at
 from vision2seq.training.run import RunFolder
 
 torch.set_num_threads(1)
@@ -67,6 +68,70 @@ def test_only_matrices_decay() -> None:
     assert [group["weight_decay"] for group in parameter_groups(model, 0.1)] == [0.1, 0.0]
     with pytest.raises(OptionError, match="Nothing is left to train: all parameters are frozen. Freeze less"):
         parameter_groups(model.requires_grad_(False), 0.1)
+
+
+class Layered(nn.Module):
+    """Layers between an embedding and a projection, as in a transformer; what it makes of ``x`` means nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.inner = nn.Linear(4, 8)
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.GELU()) for _ in range(2))
+        self.layers[0].places = nn.Embedding(5, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.inner(x)
+        for layer in self.layers:
+            x = x + layer[2](layer[1](layer[0](x)))
+        return self.head(x + self.layers[0].places.weight.sum(0))
+
+
+def test_muon_changes_the_matrices_of_layers() -> None:
+    model = Layered()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    settings = TrainingSettings(steps=1, optimizer="muon", rate=0.1, muon_rate=0.3, weight_decay=0.2)
+    adamw, muon = optimizers_for(model, settings)
+    assert (type(adamw), type(muon)) == (torch.optim.AdamW, torch.optim.Muon)
+    (group,) = muon.param_groups
+    assert sorted(names[id(each)] for each in group["params"]) == ["layers.0.0.weight", "layers.1.0.weight"]
+    assert (group["peak"], group["weight_decay"]) == (0.3, 0.2)
+    others = [names[id(each)] for group in adamw.param_groups for each in group["params"]]
+    assert sorted([*others, "layers.0.0.weight", "layers.1.0.weight"]) == sorted(names.values())
+    assert {group["peak"] for group in adamw.param_groups} == {0.1}
+    assert len(optimizers_for(nn.Linear(2, 2), settings)) == 1
+    assert (
+        optimizers_for(model, TrainingSettings(steps=1, optimizer="muon", rate=0.1))[1].param_groups[0]["peak"] == 0.1
+    )
+
+
+def test_muon_learns_and_goes_on_exactly(tmp_path: Path) -> None:
+    def train(folder: Path, steps: int, give: Any = lines.batches) -> None:
+        lines.trainer(folder, module=Layered(), give=give, steps=steps, optimizer="muon", muon_rate=0.02).run()
+
+    def until(step: int) -> Any:
+        for count, batch in enumerate(lines.batches(step)):
+            if count == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    train(tmp_path / "whole", 12)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "cut", 12, until)
+    train(tmp_path / "cut", 12)
+    whole = untimed(log_of(tmp_path / "whole"))
+    assert untimed(log_of(tmp_path / "cut")) == whole
+    batch = next(lines.batches(3))
+    train(tmp_path / "one", 60, lambda step: itertools.repeat(batch))
+    losses = [record["loss"] for record in log_of(tmp_path / "one")]
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_muon_needs_a_torch_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(MissingPackageError, match="optimizer='muon' was asked for, .* expected 2.9 or newer. Install"):
+        lines.trainer(tmp_path, optimizer="muon")
 
 
 def test_the_average_forgets_where_it_began() -> None:
@@ -385,6 +450,9 @@ def test_functions_that_give_something_else(tmp_path: Path) -> None:
         ({"betas": (0.9,)}, r"betas are \(0.9,\), expected two numbers"),
         ({"decay": "step"}, "decay is 'step', expected 'cosine', 'linear' or 'constant'"),
         ({"seed": "x"}, "seed is 'x', expected a whole number"),
+        ({"optimizer": "sgd"}, "optimizer is 'sgd', expected 'adamw' or 'muon'"),
+        ({"muon_rate": 0.1}, "muon_rate is given, but the optimizer is AdamW; expected optimizer='muon' beside it"),
+        ({"optimizer": "muon", "muon_rate": 0}, "muon_rate is 0, expected above 0"),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:

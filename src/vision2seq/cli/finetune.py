@@ -13,8 +13,9 @@ _NUMBERS: tuple[tuple[str, str, type, str], ...] = (
     ("--batch-size", "batch_size", int, "images that go through the model together (default: 8)"),
     ("--accumulate", "accumulate", int, "batches that make up one step (default: 1)"),
     ("--rate", "rate", float, "the highest learning rate (default: 5e-5)"),
+    ("--muon-rate", "muon_rate", float, "the same for what Muon changes (default: --rate)"),
     ("--warmup", "warmup", float, "share of the training over which the rate rises (default: 0.05)"),
-    ("--weight-decay", "weight_decay", float, "AdamW's, on matrices (default: 0.01)"),
+    ("--weight-decay", "weight_decay", float, "pulls matrices towards zero (default: 0.01)"),
     ("--clip", "clip", float, "longest gradient, 0 for any (default: 1)"),
     ("--label-smoothing", "label_smoothing", float, "share of the probability spread over all tokens (default: 0)"),
     ("--average", "average", float, "decay of the moving average of the weights, 0 for none (default: 0.999)"),
@@ -73,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for flag, name, kind, text in _NUMBERS:
         group.add_argument(flag, dest=name, type=kind, default=unset, metavar="N" if kind is int else "X", help=text)
+    group.add_argument(
+        "--optimizer",
+        default=unset,
+        choices=("adamw", "muon"),
+        help="muon, for the layers' matrices, learns several times as fast from fresh weights (default: adamw)",
+    )
     group.add_argument("--freeze", default=unset, choices=("encoder", "decoder"), help="keep that half as it is")
     group.add_argument("--bf16", action="store_true", default=unset, help="mixed precision")
     group.add_argument(

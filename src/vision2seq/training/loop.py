@@ -7,9 +7,9 @@
     validate(model) → {"cer": …}          numbers, told of the averaged weights
     export(model, folder)                 writes a checkpoint
 
-A step is: gradients of some batches, clipped, AdamW, the average moved. What is random in it follows from the seed and
-the step's number alone, whatever else has drawn random numbers before. So a training that was killed goes on from its
-last saved state as if nothing had happened.
+A step is: gradients of some batches, clipped, the optimisers, the average moved. What is random in it follows from the
+seed and the step's number alone, whatever else has drawn random numbers before. So a training that was killed goes on
+from its last saved state as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from vision2seq.errors import OptionError, TrainingDataError, TrainingError
 from vision2seq.models.vision_encoder_decoder import IGNORED_LABEL
-from vision2seq.training.optimise import Average, parameter_groups, rate_at
+from vision2seq.training.optimise import Average, optimizers_for, rate_at
 from vision2seq.training.processes import Processes
 from vision2seq.training.run import BEST, FINAL, RunFolder
 from vision2seq.training.settings import TrainingSettings
@@ -137,11 +137,7 @@ class Trainer:
         self.validate, self.best_by, self.export = validate, best_by, export
         self.model = model.to(self.processes.device)
         self.average = Average(self.model, settings.average) if settings.average else None
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, settings.weight_decay),
-            lr=settings.rate,
-            betas=settings.betas,
-        )
+        self.optimizers = optimizers_for(self.model, settings)
         self.hidden = hidden
         self._wrapped = self.processes.wrap(self.model)
         self._at = _Progress()
@@ -230,11 +226,13 @@ class Trainer:
         """
         settings, at, last = self.settings, self._at, len(group) - 1
         progress = (at.step + 0.5) / settings.steps if settings.steps else self._done / settings.length
-        self._rate = settings.rate * rate_at(min(1.0, progress), warmup=settings.warmup, decay=settings.decay)
-        for options in self.optimizer.param_groups:
-            options["lr"] = self._rate
+        height = rate_at(min(1.0, progress), warmup=settings.warmup, decay=settings.decay)
+        self._rate = settings.rate * height
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for options in optimizer.param_groups:
+                options["lr"] = options["peak"] * height
         _seed(f"{settings.seed}/{at.step}/{self.processes.index}")
-        self.optimizer.zero_grad(set_to_none=True)
         for index, (batch, count) in enumerate(zip(group, items, strict=True)):
             if count == 0:
                 raise TrainingDataError(
@@ -254,7 +252,8 @@ class Trainer:
         parameters = [each for each in self.model.parameters() if each.grad is not None]
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf)
         self._add("gradient_norm", norm / self.processes.count)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         at.step += 1
         if self.average is not None:
             self.average.update(self.model, at.step)
@@ -350,7 +349,7 @@ class Trainer:
                 "sums": sums,
                 "model": self.model.state_dict(),
                 "average": None if self.average is None else self.average.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             }
         )
 
@@ -364,7 +363,8 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
                 self.average.model.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
         except (RuntimeError, ValueError) as error:
             found = " ".join(str(error).split())
             raise TrainingError(

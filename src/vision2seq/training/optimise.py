@@ -1,14 +1,16 @@
-"""What turns gradients into better weights: the learning rate's course, which weights decay, the averaged weights."""
+"""What turns gradients into better weights: the optimisers, the learning rate's course, the averaged weights."""
 
 from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from vision2seq.errors import OptionError
+from vision2seq.errors import MissingPackageError, OptionError
+from vision2seq.training.settings import TrainingSettings
 
 DECAYS = ("cosine", "linear", "constant")
 
@@ -29,7 +31,7 @@ def rate_at(progress: float, *, warmup: float, decay: str) -> float:
     return {"cosine": (1 - math.cos(math.pi * left)) / 2, "linear": left, "constant": 1.0}[decay]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """The trainable parameters for an optimiser: matrices decay, vectors do not.
 
     Vectors are the norms' weights, all biases, and single embeddings such as a class token of shape (1, 1, D): pulling
@@ -49,6 +51,56 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
         {"params": [each for each in trainable if not is_vector(each)], "weight_decay": weight_decay},
         {"params": [each for each in trainable if is_vector(each)], "weight_decay": 0.0},
     ]
+
+
+def optimizers_for(model: nn.Module, settings: TrainingSettings) -> list[torch.optim.Optimizer]:
+    """The optimisers of a training; each group of parameters has its highest learning rate as ``peak``.
+
+    Muon is for matrices between hidden states, which here are those inside a list of layers; embeddings and the
+    projection to the vocabulary are AdamW's (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
+    networks"). Its updates are scaled to the size of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM Training").
+
+    Raises:
+        OptionError: Nothing is trainable.
+        MissingPackageError: Muon is wanted, and this torch has none.
+    """
+    groups = parameter_groups(model, settings.weight_decay)
+    if settings.optimizer == "adamw":
+        adamw = torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas)
+        return [_with_peak(adamw, settings.rate)]
+    if not hasattr(torch.optim, "Muon"):
+        raise MissingPackageError(
+            f"optimizer='muon' was asked for, and torch {torch.__version__} has no Muon; expected 2.9 or newer. "
+            "Install that, or leave it at 'adamw'."
+        )
+    hidden = {id(each) for each in _hidden_matrices(model)}
+    matrices = [each for each in groups[0]["params"] if id(each) in hidden]
+    groups[0]["params"] = [each for each in groups[0]["params"] if id(each) not in hidden]
+    rate = settings.rate if settings.muon_rate is None else settings.muon_rate
+    found = [_with_peak(torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas), settings.rate)]
+    if matrices:
+        muon = torch.optim.Muon(matrices, lr=rate, weight_decay=settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+        found.append(_with_peak(muon, rate))
+    return found
+
+
+def _hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """The matrices of modules in lists of layers, without embeddings."""
+    return [
+        parameter
+        for layers in model.modules()
+        if isinstance(layers, nn.ModuleList)
+        for module in layers.modules()
+        if not isinstance(module, nn.Embedding)
+        for parameter in module.parameters(recurse=False)
+        if parameter.ndim == 2
+    ]
+
+
+def _with_peak(optimizer: torch.optim.Optimizer, rate: float) -> torch.optim.Optimizer:
+    for group in optimizer.param_groups:
+        group["peak"] = rate
+    return optimizer
 
 
 class Average:

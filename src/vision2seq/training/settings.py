@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from vision2seq.errors import OptionError, UnknownOptionError, nearest
 
+OPTIMIZERS = ("adamw", "muon")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -21,10 +23,14 @@ class TrainingSettings:
     Attributes:
         steps: How many times the weights are changed.
         minutes: How long it trains; validations, saving and interruptions do not count.
+        optimizer: ``"adamw"``; or ``"muon"`` for the matrices of the layers and AdamW for all else, with which a model
+            that starts from fresh weights learns several times as fast.
         rate: The highest learning rate.
+        muon_rate: The same for what Muon changes; as ``rate`` if not given. Steps of the two are of like size at like
+            rates.
         warmup: Share of the training over which the rate rises to it.
         decay: How it falls then, ``"cosine"``, ``"linear"`` or ``"constant"``.
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: On matrices only.
         betas: AdamW's.
         clip: Longest gradient; longer ones are shortened to it. 0 leaves them.
         accumulate: Batches whose gradients make up one step.
@@ -40,7 +46,9 @@ class TrainingSettings:
 
     steps: int | None = None
     minutes: float | None = None
+    optimizer: str = "adamw"
     rate: float = 5e-5
+    muon_rate: float | None = None
     warmup: float = 0.05
     decay: str = "cosine"
     weight_decay: float = 0.01
@@ -101,7 +109,7 @@ class TrainingSettings:
                 value is not None and not (_whole(value) and value >= 1),
                 f"{name} is {value!r}, expected a whole number from 1.",
             )
-        for name in ("minutes", "rate", "validate_every", "save_every"):
+        for name in ("minutes", "rate", "muon_rate", "validate_every", "save_every"):
             value = getattr(s, name)
             yield value is not None and not (_number(value) and value > 0), f"{name} is {value!r}, expected above 0."
         for name in ("validate_every", "save_every"):
@@ -119,6 +127,11 @@ class TrainingSettings:
         yield (
             s.decay not in ("cosine", "linear", "constant"),
             f"decay is {s.decay!r}, expected 'cosine', 'linear' or 'constant'.",
+        )
+        yield s.optimizer not in OPTIMIZERS, f"optimizer is {s.optimizer!r}, expected 'adamw' or 'muon'."
+        yield (
+            s.muon_rate is not None and s.optimizer != "muon",
+            "muon_rate is given, but the optimizer is AdamW; expected optimizer='muon' beside it.",
         )
         yield not _whole(s.seed), f"seed is {s.seed!r}, expected a whole number."
 
