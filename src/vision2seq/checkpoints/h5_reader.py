@@ -145,4 +145,4 @@ def _damage_in(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise CheckpointNotFoundError(f"No weight file {path}. Check the path.") from None
     except Exception as error:  # many kinds, by what the damage hits
-        raise corrupt(path, _EXPECTED, str(error)) from error
+        raise corrupt(path, _EXPECTED, str(error).rstrip(".")) from error
