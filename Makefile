@@ -10,7 +10,7 @@ FLAX := .venv-fixtures-flax
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures printed-line sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
 	@echo "make bench-lines  measure the bundled model against tesseract and PP-OCRv6 on the same lines (quiet machine)"
 	@echo "make fixtures  make the TensorFlow and Flax checkpoints of the tests anew (large downloads)"
+	@echo "make printed-line  make the bundled model anew, from fonts and texts to the checkpoint (two hours)"
 	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
 	@echo "make clean   remove the environments"
 
@@ -50,6 +51,9 @@ bench: $(PARITY)/.installed
 
 bench-lines: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/printed_line.py --out benchmarks/printed_line.json
+
+printed-line: $(VENV)/.dev
+	PYTHON=$(CURDIR)/$(VENV)/bin/python recipes/printed-line/build.sh outputs/printed-line
 
 $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | python-is-usable compiler-is-there
 	$(PYTHON) -m venv $(VENV)

@@ -13,6 +13,7 @@ import torch
 import vision2seq
 from vision2seq import AutoModelForVision2Seq, AutoProcessor, Reader, Reading, TrOCRProcessor, VisionEncoderDecoderModel
 from vision2seq.cli.main import main
+from vision2seq.training.metrics import edit_distance
 
 torch.set_num_threads(1)
 
@@ -39,22 +40,6 @@ def reader() -> Reader:
 def readings(folder: str) -> dict[Path, Reading]:
     images = {"examples": EXAMPLES, "goldens": GOLDENS}[folder]
     return dict(zip(images, reader().read(images, batch_size=8), strict=True))
-
-
-def distance(one: str, other: str) -> int:
-    """Characters to insert, delete or replace to make one text of the other."""
-    row = list(range(len(other) + 1))
-    for place, sign in enumerate(one, start=1):
-        before, row[0] = row[0], place
-        for column, another in enumerate(other, start=1):
-            before, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, before + (sign != another))
-    return row[-1]
-
-
-def test_distance() -> None:
-    assert [distance("kitten", "sitting"), distance("", "abc"), distance("abc", "abc"), distance("abc", "")] == [
-        3, 3, 0, 3,
-    ]  # fmt: skip
 
 
 def test_it_is_there_and_small() -> None:
@@ -116,7 +101,7 @@ def test_an_example_alone_is_read_as_among_others() -> None:
 
 def test_lines_of_real_documents() -> None:
     found = readings("goldens")
-    wrong = sum(distance(reading.text, truth(image)) for image, reading in found.items())
+    wrong = sum(edit_distance(reading.text, truth(image)) for image, reading in found.items())
     rate = wrong / sum(len(truth(image)) for image in found)
     assert rate <= WORST_RATE, f"CER {rate:.1%}"
 
@@ -133,9 +118,9 @@ def test_it_knows_when_it_is_wrong() -> None:
 
 def test_beams_are_no_worse() -> None:
     images = GOLDENS[:10]
-    greedy = sum(distance(readings("goldens")[image].text, truth(image)) for image in images)
+    greedy = sum(edit_distance(readings("goldens")[image].text, truth(image)) for image in images)
     found = reader().read(images, num_beams=3)
-    beams = sum(distance(reading.text, truth(image)) for image, reading in zip(images, found, strict=True))
+    beams = sum(edit_distance(reading.text, truth(image)) for image, reading in zip(images, found, strict=True))
     assert beams <= greedy + max(3, greedy // 5)
 
 

@@ -22,8 +22,8 @@ from PIL import Image
 
 from documents import DOCUMENTS
 from render import held_out_lines
-from train import distance
 from vision2seq import Reader, Reading
+from vision2seq.training.metrics import edit_distance
 
 BINS = 15
 """Bins of the calibration error."""
@@ -45,7 +45,7 @@ def measure(reader: Reader, images: Sequence[Any], texts: Sequence[str], *, batc
     readings = list(reader.read(images, batch_size=batch_size))
     seconds = time.perf_counter() - began
     found = [reading.text for reading in readings]
-    edits = [distance(one, text) for one, text in zip(found, texts, strict=True)]
+    edits = [edit_distance(one, text) for one, text in zip(found, texts, strict=True)]
     worst = sorted(range(len(texts)), key=lambda index: -edits[index])[:5]
     return {
         **figures(found, texts, [reading.confidence for reading in readings], [whole(each) for each in readings]),
@@ -74,7 +74,7 @@ def figures(
         risk-coverage curve, and what it would be for an order that knows the truth, and the calibration error; the same
         for `whole_line`.
     """
-    edits = [0 if one == text else distance(one, text) for one, text in zip(found, expected, strict=True)]
+    edits = [0 if one == text else edit_distance(one, text) for one, text in zip(found, expected, strict=True)]
     wrong = [edit > 0 for edit in edits]
     result: dict[str, Any] = {
         "lines": len(edits),

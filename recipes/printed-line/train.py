@@ -49,6 +49,7 @@ from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.models.decoders.trocr_config import TrOCRConfig
 from vision2seq.models.encoders.vit_config import ViTConfig
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel, cross_entropy
+from vision2seq.training.metrics import character_error_rate
 
 HEIGHT, WIDTH, COLUMN = 32, 1024, 8
 COLUMNS = WIDTH // COLUMN
@@ -141,6 +142,8 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
         max_width=WIDTH,
     )
     rng = random.Random(f"{options['seed']}/{worker}/{options['start']}")
+    parent = multiprocessing.parent_process()
+    assert parent is not None
     index = options["start"] + worker
     while True:
         pool = []
@@ -153,7 +156,18 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
                 pool.append(line)
         # Small batches first: at the start it is the number of steps that counts.
         for batch in batches(pool, rng, 24 if progress.value < 0.04 else 64):
-            out.put(collate(batch, rng, full=progress.value > 0.95 or rng.random() < 0.12))
+            ready = collate(batch, rng, full=progress.value > 0.95 or rng.random() < 0.12)
+            while not _put(out, ready):
+                if not parent.is_alive():  # killed, so that it could not end this process
+                    return
+
+
+def _put(out: Any, batch: dict[str, Any]) -> bool:
+    try:
+        out.put(batch, timeout=5)
+    except queue.Full:
+        return False
+    return True
 
 
 def collate(lines: Sequence[Line], rng: random.Random, *, full: bool) -> dict[str, Any]:
@@ -284,23 +298,6 @@ def read(model: VisionEncoderDecoderModel, arrays: Sequence[np.ndarray], size: i
         for row, ids in zip(rows, torch.cat(spelled, 1).tolist(), strict=True):
             texts[row] = "".join(SIGN_OF.get(number, "") for number in ids if number != END)
     return texts
-
-
-def distance(found: str, expected: str) -> int:
-    """Levenshtein's distance in characters."""
-    before = list(range(len(expected) + 1))
-    for i, a in enumerate(found, 1):
-        now = [i]
-        for j, b in enumerate(expected, 1):
-            now.append(min(before[j] + 1, now[j - 1] + 1, before[j - 1] + (a != b)))
-        before = now
-    return before[-1]
-
-
-def character_error_rate(found: Sequence[str], expected: Sequence[str]) -> float:
-    """Edits over characters of the expected texts."""
-    edits = sum(distance(a, b) for a, b in zip(found, expected, strict=True))
-    return edits / max(1, sum(map(len, expected)))
 
 
 def folder_of_lines(folder: Path, limit: int | None = None) -> list[tuple[np.ndarray, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import evaluate
-from train import distance
+from vision2seq.training.metrics import edit_distance
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDENS = ROOT / "tests" / "goldens" / "lines"
@@ -75,7 +75,7 @@ def test_edits_are_as_many_as_the_distance_and_lead_from_one_to_the_other() -> N
     for _ in range(300):
         found, expected = ("".join(chance.choices("abc ", k=chance.randrange(9))) for _ in range(2))
         steps = evaluate.edits(found, expected)
-        assert len(steps) == distance(found, expected)
+        assert len(steps) == edit_distance(found, expected)
         assert all(stands != read for stands, read in steps)
         # What is gained and lost has to balance, sign by sign.
         balance = Counter(expected) + Counter(read for _, read in steps if read)
