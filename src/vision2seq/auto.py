@@ -142,18 +142,21 @@ class AutoModelForVision2Seq:
         """
         kwargs.pop("trust_remote_code", None)  # no family here needs code from a checkpoint
         config = kwargs.get("config")
+        if pretrained_model_name_or_path is None and isinstance(config, Config):  # with state_dict=, or it will say so
+            return cls._class_for(config).from_pretrained(None, *model_args, **kwargs)
         source = hub.find(pretrained_model_name_or_path, kwargs)
         if not isinstance(config, Config):
             if isinstance(config, dict):
                 kwargs["config"] = config = _config_class(config, "The dict given as config=").from_dict(config)
             else:
-                config = AutoConfig.from_pretrained(source if config is None else config)
+                config = AutoConfig.from_pretrained(source if config is None else hub.find_beside(source, config))
                 kwargs["config"] = config
         model_class = cls._class_for(config)
         from vision2seq.models.base import PreTrainedModel
 
         if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
-            return model_class.from_pretrained(source.name, *model_args, **source.arguments(), **kwargs)
+            name, finding = source.for_others()
+            return model_class.from_pretrained(name, *model_args, **finding, **kwargs)
         return model_class.from_pretrained(source, *model_args, **kwargs)
 
     @classmethod

@@ -110,3 +110,13 @@ def _on_the_web(url: str, options: Options) -> Source:
     from vision2seq.hub.address import Address
 
     return Address(url, options)
+
+
+def find_beside(source: Source, name_or_path: Any) -> Source:
+    """Find something else with the same token, cache and proxies; its revision and subfolder are its own affair."""
+    if isinstance(name_or_path, Source) or str(name_or_path) == source.name:
+        return name_or_path if isinstance(name_or_path, Source) else source
+    arguments = source.options.as_arguments()
+    return find(
+        name_or_path, {k: v for k, v in arguments.items() if k not in ("revision", "code_revision", "subfolder")}
+    )

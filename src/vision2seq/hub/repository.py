@@ -176,9 +176,12 @@ class Repository(Source):
             text += f", of which only the cached files were looked at because {self._why_offline}"
         return text
 
-    def arguments(self) -> dict[str, Any]:
-        """Arguments with which another ``from_pretrained`` takes the same commit."""
-        return self.options.as_arguments() | {"revision": self.commit}
+    def for_others(self) -> tuple[str, dict[str, Any]]:
+        """The id, with the commit that it was resolved to."""
+        if self.file is not None:
+            return super().for_others()
+        arguments = self.options.as_arguments() | {"revision": self.commit}
+        return self.repo, {name: value for name, value in arguments.items() if name != "code_revision"}
 
     def named(self) -> Path:
         """Fetch the file that was named."""

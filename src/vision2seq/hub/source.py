@@ -145,6 +145,6 @@ class Source(os.PathLike[str]):
         """What to call the place in a message."""
         return str(self.folder)
 
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments with which another ``from_pretrained`` finds the same files under the same name."""
-        return self.options.as_arguments()
+    def for_others(self) -> tuple[str, dict[str, Any]]:
+        """A name and arguments with which the ``from_pretrained`` of another library finds the same files."""
+        return str(self.named()), {}

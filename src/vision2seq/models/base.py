@@ -19,25 +19,21 @@ from torch.utils.checkpoint import checkpoint
 from vision2seq import checkpoints, hub
 from vision2seq.configuration.base import Config, merge
 from vision2seq.configuration.generation import IN_MODEL_CONFIGS
-from vision2seq.errors import ConfigError, OptionError, UnknownOptionError, UnsupportedError, nearest
+from vision2seq.errors import ConfigError, OptionError, UnsupportedError
+from vision2seq.models.arguments import GivenWeights, check_attention, refuse_what_is_absent, sort_out
 
 Model = TypeVar("Model", bound="PreTrainedModel")
 
-# Arguments of old scripts that asked for what is always so here.
-_NO_LONGER_NEEDED = ("low_cpu_mem_usage", "_fast_init", "mirror", "offload_state_dict", "weights_only", "_from_auto")
-_NOT_BUILT = {
-    "state_dict": "taking weights from a state dict",
-    "quantization_config": "quantised weights",
-    "load_in_8bit": "quantised weights",
-    "load_in_4bit": "quantised weights",
-    "gguf_file": "reading GGUF files",
-    "trust_remote_code": "code from checkpoints",
-    "tp_plan": "tensor parallelism",
-    "max_memory": "spreading a model over devices",
-    "offload_folder": "spreading a model over devices",
-}
 _OPTIONS = ("config", "dtype", "torch_dtype", "device", "device_map", "variant", "use_safetensors")
-_MORE_OPTIONS = ("ignore_mismatched_sizes", "output_loading_info", "attn_implementation", "from_tf", "from_flax")
+_MORE_OPTIONS = (
+    "ignore_mismatched_sizes",
+    "output_loading_info",
+    "attn_implementation",
+    "state_dict",
+    "generation_config",
+    "from_tf",
+    "from_flax",
+)
 
 
 class _Undrawn(TorchFunctionMode):
@@ -89,10 +85,10 @@ class PreTrainedModel(nn.Module):
     # --------------------------------------------------------------------------------------------------- making one
 
     @classmethod
-    def skeleton(cls: type[Model], config: Any) -> Model:
+    def skeleton(cls: type[Model], config: Any, *model_args: Any, **for_init: Any) -> Model:
         """Build the architecture on the meta device: names and shapes, no memory, no numbers."""
         with torch.device("meta"), _Undrawn():
-            return cls(config)
+            return cls(config, *model_args, **for_init)
 
     @classmethod
     def _from_config(
@@ -105,6 +101,7 @@ class PreTrainedModel(nn.Module):
         attn_implementation: str | None = None,
     ) -> Model:
         """Build the architecture with fresh weights from a copy of the config; in training mode, as the reference."""
+        check_attention(attn_implementation)
         wanted = _dtype(dtype if dtype is not None else torch_dtype, None) or torch.float32
         model = cls.skeleton(config.copy())
         model._apply(  # type: ignore[no-untyped-call]
@@ -128,7 +125,7 @@ class PreTrainedModel(nn.Module):
 
         Args:
             pretrained_model_name_or_path: A folder with config.json and weights, or the name of a bundled model.
-            model_args: Nothing; there for the reference's signature.
+            model_args: Passed to the model's ``__init__``, after the config.
             kwargs: ``config`` (object, dict, folder or file), ``dtype`` or ``torch_dtype`` (a dtype, its name or
                 ``"auto"``; default float32), ``device`` or ``device_map`` (one device), ``variant``,
                 ``use_safetensors``, ``from_tf`` and ``from_flax`` (look for weights of that framework first),
@@ -141,34 +138,31 @@ class PreTrainedModel(nn.Module):
             WeightsMismatchError: Tensors whose shapes disagree with the config.
             UnknownOptionError: An argument that nobody knows.
         """
-        if model_args:
-            raise OptionError(f"{cls.__name__}.from_pretrained takes no further positional arguments: {model_args!r}.")
-        source = hub.find(pretrained_model_name_or_path, kwargs)
-        config = kwargs.pop("config", None)
+        config, given = kwargs.pop("config", None), kwargs.pop("state_dict", None)
+        source = _source(pretrained_model_name_or_path, config, given, kwargs)
         options = {name: kwargs.pop(name, None) for name in (*_OPTIONS[1:], *_MORE_OPTIONS)}
-        for name in _NO_LONGER_NEEDED:
-            kwargs.pop(name, None)
-        for name, what in _NOT_BUILT.items():
-            if kwargs.pop(name, None):
-                raise UnsupportedError(f"{name}=… was given, but {what} is not built in this release; leave it out.")
-        config = cls._config(source, config, kwargs)
-        files = checkpoints.find_weights(
-            source,
-            variant=options["variant"],
-            use_safetensors=options["use_safetensors"],
-            from_tf=bool(options["from_tf"]),
-            from_flax=bool(options["from_flax"]),
-        )
+        refuse_what_is_absent(kwargs)
+        check_attention(options["attn_implementation"])
+        config, for_init = cls._config(source, config, model_args, kwargs)
+        weights = None if given is None else GivenWeights(given)
+        if weights is None:
+            files = checkpoints.find_weights(
+                source,
+                variant=options["variant"],
+                use_safetensors=options["use_safetensors"],
+                from_tf=bool(options["from_tf"]),
+                from_flax=bool(options["from_flax"]),
+            )
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
-        stored = checkpoints.stored_dtype(files)
+        stored = checkpoints.stored_dtype(files) if weights is None else weights.dtype
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
         device = _device(options["device"], options["device_map"])
         copied = stored != dtype or device.type != "cpu"
         with _without_collector():
-            model = cls.skeleton(config)
+            model = cls.skeleton(config, *model_args, **for_init)
             report = checkpoints.fill(
                 model,
-                model._renamed(checkpoints.read_tensors(files, will_copy=copied)),
+                model._renamed(checkpoints.read_tensors(files, will_copy=copied) if weights is None else weights),
                 dtype=dtype,
                 device=device,
                 ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
@@ -180,18 +174,26 @@ class PreTrainedModel(nn.Module):
         config._commit_hash = source.commit
         model.eval()
         model._loaded_from(source)
+        if options["generation_config"] is not None:
+            model.generation_config = options["generation_config"]
         text = report.warning_text(source.name)
         if text and not options["output_loading_info"]:
             warnings.warn(text, UserWarning, stacklevel=2)
         return (model, report.to_dict()) if options["output_loading_info"] else model
 
     @classmethod
-    def _config(cls, source: hub.Source, config: Any, changes: dict[str, Any]) -> Any:
-        """The config that a loading is to use, always a new one, with the changes that a caller wants."""
+    def _config(
+        cls, source: hub.Source, config: Any, model_args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[Any, dict[str, Any]]:
+        """The config that a loading is to use, always a new one, with the changes that a caller wants.
+
+        Returns:
+            It, and what of ``named`` is for the model's ``__init__``.
+        """
         if isinstance(config, Config):
             config = config.copy()
         elif config is None or isinstance(config, str | os.PathLike):
-            config = cls.config_class.from_pretrained(source if config is None else config)
+            config = cls.config_class.from_pretrained(source if config is None else hub.find_beside(source, config))
         elif isinstance(config, dict):
             config = cls.config_class.from_dict(config)
         else:
@@ -203,14 +205,14 @@ class PreTrainedModel(nn.Module):
                 f"{cls.__name__} cannot use a {type(config).__name__}; expected {cls.config_class.__name__}."
             )
         known = cls.config_class.known_keys() | IN_MODEL_CONFIGS | set(config)
-        for name in changes:
-            if name not in known:
-                raise UnknownOptionError(
-                    f"{cls.__name__}.from_pretrained got an unknown argument {name!r}: it is neither an option nor an "
-                    f"attribute of the config.{nearest(name, (*known, *_OPTIONS, *_MORE_OPTIONS))}"
-                )
+        changes, for_init = sort_out(cls, model_args, named, known, (*_OPTIONS, *_MORE_OPTIONS))
         merge(config, changes)
-        return config
+        if getattr(config, "quantization_config", None):
+            raise UnsupportedError(
+                f"The weights of {source.name} are quantised (its config has a quantization_config), which is not "
+                "built in this release. Load the checkpoint that they were made from."
+            )
+        return config, for_init
 
     def _renamed(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """Put the prefix of the base model before names that lack it, or take it away, as the file was saved."""
@@ -331,6 +333,18 @@ class PreTrainedModel(nn.Module):
         """The output as it was asked for: as an object, or as a tuple."""
         wanted = self.config.return_dict if return_dict is None else return_dict
         return output if wanted else output.to_tuple()
+
+
+def _source(name: Any, config: Any, state_dict: Any, arguments: dict[str, Any]) -> hub.Source:
+    """Where files are taken from; nowhere for ``from_pretrained(None, config=…, state_dict=…)``."""
+    if name is not None:
+        return hub.find(name, arguments)
+    if config is None or state_dict is None:
+        raise OptionError(
+            "from_pretrained(None, …) has no files to read, so it needs both config= and state_dict=. Pass them, or a "
+            "folder or name as the first argument."
+        )
+    return hub.Source("", Path(os.devnull), None, hub.Options.take(arguments))
 
 
 def _dtype(value: Any, auto: Any) -> torch.dtype | None:

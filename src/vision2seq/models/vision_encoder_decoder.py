@@ -96,7 +96,13 @@ class VisionEncoderDecoderModel(PreTrainedModel):
 
         Raises:
             ConfigError: Neither a config nor both halves; or widths that contradict each other.
+            OptionError: A half that is no module.
         """
+        for role, half in (("encoder", encoder), ("decoder", decoder)):
+            if half is not None and not isinstance(half, nn.Module):
+                raise OptionError(
+                    f"The {role} is a {type(half).__name__}; expected a ready model, or None to build one."
+                )
         if config is None:
             if encoder is None or decoder is None:
                 raise ConfigError("Either a config or both an encoder and a decoder have to be given.")
