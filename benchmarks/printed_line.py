@@ -84,7 +84,6 @@ def printed_line(threads: int, model: str = "printed-line") -> Engine:
     """The bundled model, or another checkpoint of its kind."""
     import torch
 
-    from evaluate import whole
     from vision2seq import Reader
     from vision2seq.hub import locate
 
@@ -92,7 +91,7 @@ def printed_line(threads: int, model: str = "printed-line") -> Engine:
     reader = Reader.from_pretrained(model, batch_size=BATCH)
 
     def read(paths: Sequence[Path]) -> list[Answer]:
-        return [Answer(each.text, each.confidence, whole(each)) for each in reader.read(paths)]
+        return [Answer(each.text, each.confidence, each.probability) for each in reader.read(paths)]
 
     return Engine("printed-line", locate(model) / "model.safetensors", read)
 

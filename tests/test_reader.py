@@ -197,6 +197,7 @@ def test_confidence_is_the_mean_probability(reader: Reader, pictures: list[Image
         expected = logits.softmax(-1)[0].gather(1, ids[0, 1:, None]).squeeze(1)
         assert [token.probability for token in reading.tokens] == pytest.approx(expected.tolist(), rel=1e-4)
         assert reading.confidence == pytest.approx(expected.mean().item(), rel=1e-4)
+        assert reading.probability == pytest.approx(expected.prod().item(), rel=1e-3)
 
 
 def test_finish_reasons(reader: Reader, pictures: list[Image.Image], texts: list[str]) -> None:
@@ -231,7 +232,16 @@ def test_a_reading_is_plain_data(reader: Reader, pictures: list[Image.Image]) ->
     (reading,) = reader.read(pictures[0])
     values = reading.to_dict()
     assert json.loads(json.dumps(values)) == {**values, "tokens": list(values["tokens"])}
-    assert list(values) == ["text", "confidence", "tokens", "finish_reason", "seconds", "source", "error"]
+    assert list(values) == [
+        "text",
+        "confidence",
+        "probability",
+        "tokens",
+        "finish_reason",
+        "seconds",
+        "source",
+        "error",
+    ]
     assert values["tokens"][0] == {
         "id": reading.tokens[0].id,
         "text": reading.tokens[0].text,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import sys
 import time
 from collections import Counter
@@ -22,7 +21,7 @@ from PIL import Image
 
 from documents import DOCUMENTS
 from render import held_out_lines
-from vision2seq import Reader, Reading
+from vision2seq import Reader
 from vision2seq.training.metrics import edit_distance
 
 BINS = 15
@@ -48,7 +47,9 @@ def measure(reader: Reader, images: Sequence[Any], texts: Sequence[str], *, batc
     edits = [edit_distance(one, text) for one, text in zip(found, texts, strict=True)]
     worst = sorted(range(len(texts)), key=lambda index: -edits[index])[:5]
     return {
-        **figures(found, texts, [reading.confidence for reading in readings], [whole(each) for each in readings]),
+        **figures(
+            found, texts, [reading.confidence for reading in readings], [reading.probability for reading in readings]
+        ),
         "seconds_a_line": round(seconds / len(texts), 4),
         "worst": [{"expected": texts[index], "found": found[index]} for index in worst],
         "readings": readings,
@@ -89,11 +90,6 @@ def figures(
         result["risk_coverage_of_whole_line"] = round(risk_coverage_area(wrong, whole_line), 5)
         result["calibration_error_of_whole_line"] = round(expected_calibration_error(wrong, whole_line), 4)
     return result
-
-
-def whole(reading: Reading) -> float:
-    """The probability of a whole line: the product of its tokens'. `Reading.confidence` is their mean."""
-    return math.prod(token.probability for token in reading.tokens)
 
 
 def risk_coverage_area(wrong: Sequence[bool], confidence: Sequence[float]) -> float:

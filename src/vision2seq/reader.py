@@ -48,7 +48,8 @@ class Reading:
 
     Attributes:
         text: The text; empty if the image could not be read, or holds none.
-        confidence: Mean probability of the tokens, the end token included; 0 to 1.
+        confidence: Mean probability of the tokens, the end token included; 0 to 1. How sure it is of each of them,
+            whatever their number.
         tokens: Every token with its probability.
         finish_reason: "eos", "length" (cut at the limit), "stop" or "repetition" (a loop was cut off); "error".
         seconds: Wall time of its batch, preparation included, divided by the images of the batch.
@@ -69,9 +70,16 @@ class Reading:
         """Whether the image could be read."""
         return self.error is None
 
+    @property
+    def probability(self) -> float:
+        """The model's of the whole text: the product of its tokens'. How sure it is that there is no mistake at all."""
+        return math.prod(token.probability for token in self.tokens) if self.tokens else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        text, confidence = values.pop("text"), values.pop("confidence")
+        return {"text": text, "confidence": confidence, "probability": self.probability, **values}
 
 
 class Reader:

@@ -81,7 +81,16 @@ def test_json(capsys: Captured, model: str, images: Path, texts: dict[str, str])
     found = json.loads(out)
     assert {entry["source"]: entry["text"] for entry in found} == texts
     for entry in found:
-        assert list(entry) == ["text", "confidence", "tokens", "finish_reason", "seconds", "source", "error"]
+        assert list(entry) == [
+            "text",
+            "confidence",
+            "probability",
+            "tokens",
+            "finish_reason",
+            "seconds",
+            "source",
+            "error",
+        ]
         assert entry["error"] is None
         assert 0 < entry["confidence"] <= 1
         assert "".join(token["text"] for token in entry["tokens"]) == entry["text"]
