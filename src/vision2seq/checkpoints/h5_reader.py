@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator[Any]:
         ) from None
     with contextlib.ExitStack() as opened:
         with _damage_in(path):
-            file = opened.enter_context(h5py.File(path, "r"))
+            file = opened.enter_context(h5py.File(path, "r", locking=False))
         yield file
 
 

@@ -78,7 +78,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: io.BufferedReader
+        self._ahead: io.FileIO
         self._stream: Any
 
     @contextlib.contextmanager
@@ -92,9 +92,9 @@ class _Reader:
             ) from None
         with contextlib.ExitStack() as stack:
             with _damage_in(self.path):
-                self._file = stack.enter_context(self.path.open("rb"))
+                self._ahead = stack.enter_context(self.path.open("rb", buffering=0))
                 self._stream = msgpack.Unpacker(
-                    self._file,
+                    stack.enter_context(self.path.open("rb")),
                     strict_map_key=False,
                     max_buffer_size=_LARGEST,
                     max_array_len=_MOST_AXES,
@@ -124,11 +124,12 @@ class _Reader:
                 value = self._stream.unpack()
                 if getattr(value, "code", None) in (_ARRAY, _SCALAR):
                     yield prefix + key, self._array(prefix + key, value.data)
-        if depth == 0 and self._stream.tell() != os.fstat(self._file.fileno()).st_size:
+        if depth == 0 and self._stream.tell() != os.fstat(self._ahead.fileno()).st_size:
             raise ValueError("something follows after its end")
 
     def _map_follows(self) -> bool:
-        first = os.pread(self._file.fileno(), 1, self._stream.tell())
+        self._ahead.seek(self._stream.tell())
+        first = self._ahead.read(1)
         return first != b"" and (0x80 <= first[0] <= 0x8F or first[0] in (0xDE, 0xDF))
 
     def _pieces(self, name: str) -> Tensor:
