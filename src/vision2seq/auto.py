@@ -5,27 +5,70 @@ Source: the behaviour of transformers 4.57.6, and its page of ``AutoModelForVisi
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from vision2seq import hub, registry
+from vision2seq import handover, hub, registry
 from vision2seq.configuration.base import CONFIG_NAME, Config, config_file, read_json
 from vision2seq.errors import (
     CheckpointNotFoundError,
     ConfigError,
     NotInstantiableError,
     OptionError,
+    RemoteCodeError,
     TokenizerError,
     nearest,
 )
 
 Path_ = str | os.PathLike[str]
 
+# What a config's auto_map may call the model's class.
+_MODEL_KEYS = ("AutoModelForVision2Seq", "AutoModelForImageTextToText")
+# Attributes of configs that are options of loading all the same.
+_NOT_OF_THE_CONFIG = ("dtype", "torch_dtype", "attn_implementation", "quantization_config")
+
 
 def _cannot_instantiate(name: str, methods: str) -> NoReturn:
     raise NotInstantiableError(f"{name} is designed to be instantiated using the {methods}.")
+
+
+def _own_code(source: hub.Source, values: Mapping[str, Any], auto_class: str, trusted: bool, known: bool) -> Any:
+    """The class that a checkpoint brings along as code of its own, if the caller trusts it; None if there is none.
+
+    Args:
+        source: The checkpoint.
+        values: The content of its file that may name one under ``auto_map``.
+        auto_class: The key there.
+        trusted: Whether its code may be run.
+        known: Whether there is a class for it without that.
+
+    Raises:
+        RemoteCodeError: There is one, it is needed, and the caller did not say that it may be run.
+    """
+    table = values.get("auto_map")
+    reference = table.get(auto_class) if isinstance(table, Mapping) else None
+    if not reference or (known and not trusted):
+        return None
+    from vision2seq.hub.code import load_class, named_files
+
+    if not trusted:
+        raise RemoteCodeError(
+            f"{source.where()} needs code of its own for {auto_class}, which is not run unless you say so: "
+            f"{named_files(source, reference)}. Read it, and if you trust it, pass trust_remote_code=True, best with "
+            "the revision=… that you read."
+        )
+    return load_class(source, reference)
+
+
+def _from_place(chosen: Any, source: hub.Source, *args: Any, **kwargs: Any) -> Any:
+    """Call ``from_pretrained`` of a class with the source, or with a name if the class is not from this package."""
+    if any(base.__module__.partition(".")[0] == "vision2seq" for base in chosen.__mro__):
+        return chosen.from_pretrained(source, *args, **kwargs)
+    name, finding = source.for_others()
+    return chosen.from_pretrained(name, *args, **finding, **kwargs)
 
 
 def _config_class(values: Mapping[str, Any], what: str) -> Any:
@@ -53,18 +96,31 @@ class AutoConfig:
         """Load a config.
 
         Args:
-            pretrained_model_name_or_path: A folder with config.json, a .json file, or the name of a bundled model.
-            kwargs: Attributes to set; ``return_unused_kwargs=True`` returns ``(config, unused)``.
+            pretrained_model_name_or_path: A folder with config.json, a .json file, the name of a bundled model, a name
+                on the hub, or a URL.
+            kwargs: Those of `hub.Options`; ``trust_remote_code``; attributes to set; ``return_unused_kwargs=True``
+                returns ``(config, unused)``.
+
+        Returns:
+            A config of this package; of transformers, if that is installed and only it knows the type.
 
         Raises:
             CheckpointNotFoundError: No such folder or file.
             ConfigError: No ``model_type``, or one that nobody knows; the message lists the known ones.
+            RemoteCodeError: The config needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
         source = hub.find(pretrained_model_name_or_path, kwargs)
-        kwargs.pop("trust_remote_code", None)
+        trusted = bool(kwargs.pop("trust_remote_code", None))
         file = config_file(source)
         values = read_json(file)
-        return _config_class(values, f"Unrecognized model in {source.where()}: {file.name}").from_dict(values, **kwargs)
+        known = registry.knows(values) or (not trusted and handover.takes(values))
+        own = _own_code(source, values, "AutoConfig", trusted, known)
+        if own is not None:
+            return _placed(own.from_dict(values, **kwargs), source)
+        if not registry.knows(values) and handover.takes(values):
+            return handover.call("AutoConfig", source, **kwargs)
+        chosen = _config_class(values, f"Unrecognized model in {source.where()}: {file.name}")
+        return _placed(chosen.from_dict(values, **kwargs), source)
 
     @staticmethod
     def for_model(model_type: str, **kwargs: Any) -> Any:
@@ -117,58 +173,91 @@ class AutoModelForVision2Seq:
         """Build the architecture of a config with fresh weights; loads none, and leaves it in training mode.
 
         Args:
-            config: A `VisionEncoderDecoderConfig`, or one of a registered class; it is copied.
-            kwargs: ``dtype`` or ``torch_dtype``, ``device``, ``attn_implementation``.
+            config: A `VisionEncoderDecoderConfig`, or one of a registered class; it is copied. One of transformers is
+                taken as ours where we have that kind, and else handed to transformers.
+            kwargs: ``dtype`` or ``torch_dtype``, ``device``, ``attn_implementation``, ``trust_remote_code``.
 
         Raises:
             ConfigError: A config of another kind.
+            RemoteCodeError: The model needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
-        kwargs.pop("trust_remote_code", None)
-        return cls._class_for(config)._from_config(config, **kwargs)
+        trusted = bool(kwargs.pop("trust_remote_code", None))
+        config = _ours(config)
+        chosen = cls._class_for(config, trusted)
+        if chosen is None:
+            return handover.build_model(config, **kwargs)
+        return chosen._from_config(config, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Path_, *model_args: Any, **kwargs: Any) -> Any:
         """Load a model, in evaluation mode; ``model.train()`` makes it trainable.
 
         Args:
-            pretrained_model_name_or_path: A folder with config.json and weights, or the name of a bundled model.
+            pretrained_model_name_or_path: A folder with config.json and weights, a weight file, the name of a bundled
+                model, a name on the hub, or a URL; None with ``config`` and ``state_dict``.
             model_args: Handed on to the model class.
             kwargs: As in `PreTrainedModel.from_pretrained`: ``config``, ``dtype``, ``device_map``, ``variant``, …, and
-                any attribute of the config.
+                any attribute of the config; those of `hub.Options`; ``trust_remote_code``.
+
+        Returns:
+            A model of this package; of transformers, if that is installed and only it has the kind.
 
         Raises:
             CheckpointNotFoundError: No such folder, or files missing in it.
             ConfigError: The config is of a kind that has no model here.
+            RemoteCodeError: The model needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
-        kwargs.pop("trust_remote_code", None)  # no family here needs code from a checkpoint
-        config = kwargs.get("config")
+        trusted = bool(kwargs.pop("trust_remote_code", None))
+        config = kwargs.pop("config", None)
         if pretrained_model_name_or_path is None and isinstance(config, Config):  # with state_dict=, or it will say so
-            return cls._class_for(config).from_pretrained(None, *model_args, **kwargs)
+            return cls._class_for(config, False).from_pretrained(None, *model_args, config=config, **kwargs)
         source = hub.find(pretrained_model_name_or_path, kwargs)
-        if not isinstance(config, Config):
-            if isinstance(config, dict):
-                kwargs["config"] = config = _config_class(config, "The dict given as config=").from_dict(config)
-            else:
-                config = AutoConfig.from_pretrained(source if config is None else hub.find_beside(source, config))
-                kwargs["config"] = config
-        model_class = cls._class_for(config)
-        from vision2seq.models.base import PreTrainedModel
-
-        if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
-            name, finding = source.for_others()
-            return model_class.from_pretrained(name, *model_args, **finding, **kwargs)
-        return model_class.from_pretrained(source, *model_args, **kwargs)
+        if isinstance(config, dict):
+            config = _config_class(config, "The dict given as config=").from_dict(config)
+        elif config is None or isinstance(config, str | os.PathLike):
+            place = source if config is None else hub.find_beside(source, config)
+            config = AutoConfig.from_pretrained(place, trust_remote_code=trusted)
+        config = _ours(config)
+        chosen = cls._class_for(config, trusted, source)
+        if isinstance(config, Config) and chosen is not None and hasattr(chosen, "skeleton"):
+            return chosen.from_pretrained(source, *model_args, config=config, **kwargs)
+        config = copy.deepcopy(config)
+        for name in [name for name in kwargs if hasattr(config, name) and name not in _NOT_OF_THE_CONFIG]:
+            setattr(config, name, kwargs.pop(name))
+        if chosen is None:
+            return handover.load_model(source, config, *model_args, **kwargs)
+        return _from_place(chosen, source, *model_args, config=config, **kwargs)
 
     @classmethod
-    def _class_for(cls, config: Any) -> Any:
+    def _class_for(cls, config: Any, trusted: bool = False, source: hub.Source | None = None) -> Any:
+        """The model class of a config; None if transformers is to choose.
+
+        Args:
+            config: Of this package, of transformers, or of a checkpoint's own code.
+            trusted: Whether code of the checkpoint may be run.
+            source: The checkpoint; None looks where the config is from.
+        """
         known = registry.COMPOSITE_MODELS
         name = type(config).__name__
-        if name not in known:
-            raise ConfigError(
-                f"Unrecognized configuration class {type(config)} for this kind of AutoModel: {cls.__name__}. "
-                f"Model type should be one of {', '.join(sorted(known))}."
-            )
-        return registry.resolve(known[name])
+        theirs = handover.is_theirs(config)
+        table = getattr(config, "auto_map", None)
+        if isinstance(table, Mapping) and (trusted or name not in known):
+            place = getattr(config, "name_or_path", None)
+            if source is None and place:
+                source = hub.find(place, {"revision": getattr(config, "_commit_hash", None)})
+            elsewhere = name in known or (theirs and handover.has_model(config))
+            for key in _MODEL_KEYS:
+                own = _own_code(source, {"auto_map": table}, key, trusted, elsewhere) if source is not None else None
+                if own is not None:
+                    return own
+        if name in known and not theirs:
+            return registry.resolve(known[name])
+        if theirs:
+            return None
+        raise ConfigError(
+            f"Unrecognized configuration class {type(config)} for this kind of AutoModel: {cls.__name__}. "
+            f"Model type should be one of {', '.join(sorted(known))}."
+        )
 
     @classmethod
     def register(cls, config_class: type[Config], model_class: Any, exist_ok: bool = False) -> None:
@@ -194,6 +283,24 @@ class AutoModelForVision2Seq:
 
 
 AutoModelForImageTextToText = AutoModelForVision2Seq
+
+
+def _ours(config: Any) -> Any:
+    """A config of transformers as one of this package, if it is of a kind that is built here; else what it was."""
+    if isinstance(config, Config) or not handover.is_theirs(config):
+        return config
+    values = config.to_dict()
+    if not registry.knows(values) or type(config).__module__.partition(".")[0] != "transformers":
+        return config
+    return registry.config_class(values["model_type"]).from_dict(values)
+
+
+def _placed(made: Any, source: hub.Source) -> Any:
+    """Note in a config where it is from."""
+    config = made[0] if isinstance(made, tuple) else made
+    config.name_or_path = source.name
+    config._commit_hash = source.commit
+    return made
 
 
 class AutoImageProcessor:

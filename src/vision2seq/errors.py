@@ -12,6 +12,7 @@ place, so that ``except`` clauses written for it go on working::
     ├── CheckpointCorruptError    OSError       a file that is there and cannot be read as what it claims to be
     │   └── UnsafePickleError                   a pickle that asks for code to be run
     ├── WeightsMismatchError      RuntimeError  tensors whose shapes disagree with the config
+    ├── RemoteCodeError           ValueError    code of a checkpoint that is not trusted, or cannot be run
     ├── ConfigError               ValueError    a config that names no known model, or contradicts itself
     ├── OptionError               ValueError    an argument with a value that cannot be honoured
     │   └── UnknownOptionError    TypeError     an argument that nobody knows
@@ -63,6 +64,10 @@ class UnsafePickleError(CheckpointCorruptError):
 
 class WeightsMismatchError(Vision2SeqError, RuntimeError):
     """Tensors of a checkpoint have other shapes than the config asks for."""
+
+
+class RemoteCodeError(Vision2SeqError, ValueError):
+    """A checkpoint brings code of its own that nobody allowed to run, or that cannot be run."""
 
 
 class ConfigError(Vision2SeqError, ValueError):

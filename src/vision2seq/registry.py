@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from vision2seq.errors import ConfigError, nearest
@@ -41,6 +42,10 @@ IMAGE_PROCESSORS: dict[str, str] = {
 # What stands in for a missing preprocessor_config.json.
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {"deit": "DeiTImageProcessor", "vit": "ViTImageProcessor"}
 
+# What users register: by the model_type of a config, and by the name of the class, which files state.
+PROCESSORS: dict[str, Any] = {}
+TOKENIZERS: dict[str, Any] = {}
+
 # What runs one token at a time faster than a decoder's modules do: called with the decoder, may return None.
 STEPS: dict[str, Any] = {"gpt2": "vision2seq.engine.gpt2:step_for", "trocr": "vision2seq.engine.trocr:step_for"}
 
@@ -54,6 +59,18 @@ def resolve(target: Any) -> Any:
         return target
     module, name = target.split(":")
     return getattr(importlib.import_module(module), name)
+
+
+def knows(values: Mapping[str, Any]) -> bool:
+    """Whether the content of a config.json is of a kind that is built here, its halves included."""
+    model_type = values.get("model_type")
+    if isinstance(COMPOSITES.get(model_type or ""), str):
+        halves = ((values.get("encoder"), ENCODERS), (values.get("decoder"), DECODERS))
+        return all(
+            not isinstance(half, Mapping) or half.get("model_type") in table or "model_type" not in half
+            for half, table in halves
+        )
+    return model_type in COMPOSITES or model_type in ENCODERS or model_type in DECODERS
 
 
 def config_class(model_type: str, role: str | None = None) -> Any:
@@ -79,6 +96,7 @@ def config_class(model_type: str, role: str | None = None) -> Any:
         raise ConfigError(
             f"Unknown {what} {model_type!r}.{nearest(model_type, known)} Known: {', '.join(sorted(known))}."
             + ("" if role else " AutoConfig.register(model_type, config_class) adds one.")
+            + " If transformers knows it, `pip install transformers`: the Auto classes then hand it over."
         )
     return resolve(known[model_type])
 
