@@ -28,5 +28,5 @@ if [[ ! -e $out/tune/manifest.jsonl ]]; then
 fi
 "$python" "$here/train.py" --corpus "$out/corpus.txt" --out "$out/run" --minutes "${2:-88}" --bf16 --threads 1 \
     --validate "$out/tune" --held-out --every 12 ${TRAIN:-}
-"$python" "$here/evaluate.py" --model "$out/run/model" --held-out --confusions "$out/tune"
-echo "The checkpoint is $out/run/model" >&2
+"$python" "$here/evaluate.py" --model "$out/run/final" --held-out --confusions "$out/tune"
+echo "The checkpoint is $out/run/final" >&2

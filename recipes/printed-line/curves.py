@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,35 +18,30 @@ from documents import write
 
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "printed-line-training.png"
 LOSSES = {
-    "loss": "decoder: the next character",
+    "text": "decoder: the next character",
     "standing": "encoder: who stands where",
     "stray": "attention off its place",
 }
+_NO_SETS = {"kind", "step", "minutes", "seconds", "best", "cer"}
 DPI = 150
 WIDTH, HEIGHT = 9.0, 3.9  # inches: shown at 900 pixels, letters keep their size
 
 
 def read_log(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Reads what train.py wrote.
-
-    A training that was killed goes on from its last checkpoint: what it had logged beyond that was done again, and only
-    the second time counts. A line that was cut off by a kill is left out.
+    """Reads what the training wrote; a line that is still being written, or was cut off by a kill, is left out.
 
     Args:
         lines: Lines of `log.jsonl`.
 
     Returns:
-        Its records in the order of their minutes.
+        Its records.
     """
     records: list[dict[str, Any]] = []
     for line in lines:
         try:
-            record = json.loads(line)
+            records.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-        while records and records[-1]["minutes"] > record["minutes"]:
-            records.pop()
-        records.append(record)
     return records
 
 
@@ -53,11 +49,12 @@ def errors(records: Sequence[dict[str, Any]]) -> dict[str, tuple[list[float], li
     """For each validation set, minutes and character error rates in per cent."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:
-        if "set" in record:
-            minutes, rates = found.setdefault(record["set"], ([], []))
-            minutes.append(record["minutes"])
-            rates.append(100 * record["cer"])
-    return found
+        if record["kind"] == "validation":
+            for name in record.keys() - _NO_SETS:
+                minutes, rates = found.setdefault(name, ([], []))
+                minutes.append(record["minutes"])
+                rates.append(100 * record[name])
+    return dict(sorted(found.items(), reverse=True))
 
 
 def draw(records: Sequence[dict[str, Any]]) -> bytes:
@@ -75,10 +72,13 @@ def draw(records: Sequence[dict[str, Any]]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    training = [record for record in records if "loss" in record]
+    training = [record for record in records if record["kind"] == "training"]
     if not training:
         raise ValueError("The log has no record of training yet.")
     minutes = [record["minutes"] for record in training]
+    steps = [0, *(record["step"] for record in training)]
+    counts = [now - before for before, now in itertools.pairwise(steps)]
+    lines = sum(count * record["lines"] for count, record in zip(counts, training, strict=True))
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, layout="constrained", facecolor="white")
     losses, rates = figure.subplots(1, 2)
     for name, label in LOSSES.items():
@@ -93,7 +93,7 @@ def draw(records: Sequence[dict[str, Any]]) -> bytes:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlim(0, minutes[-1])
-        axes.set_xlabel(f"minutes of training ({training[-1]['lines'] / 1e6:.2g} million lines in all)")
+        axes.set_xlabel(f"minutes of training ({lines / 1e6:.2g} million lines in all)")
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:

@@ -4,11 +4,11 @@
 #   gpu.sh pack DIR                     here: puts all that training needs, at most 60 MB, into DIR
 #   gpu.sh train DIR MINUTES OUT […]    over there, as DIR/recipe/gpu.sh; further options are train.py's
 #
-# `pack` takes fonts, texts and documents from Debian packages (README.md lists them) and two wheels; PYTHON names the
+# `pack` takes fonts, texts and documents from Debian packages (packages.txt) and three wheels; PYTHON names the
 # Python that has the package and its `recipes` extra, PACKAGES where unpacked documents are or go.
 # `train` renders on every core, trains, validates on the tuning lines and on rendered lines in unseen fonts, and leaves
-# last.pt, log.jsonl and model/ in OUT. It may be killed: the same command goes on from last.pt, which is written every
-# two minutes. MINUTES counts training alone; starting and validating come on top.
+# last.pt, log.jsonl, best/ and final/ in OUT. It may be killed: the same command goes on from last.pt, which is written
+# every two minutes. MINUTES counts training alone; starting and validating come on top.
 set -euo pipefail
 
 most_megabytes=60
@@ -41,9 +41,9 @@ pack() {
     "$python" "$here/documents.py" "${tune[@]}" --out "$dir/tune"
     "$python" "$here/documents.py" "${tune[@]}" --out "$dir/tune-degraded" --degraded
 
-    # Pure copies of the wheels: these two serve every Python from 3.10 on, on the same kind of processor.
+    # Pure copies of the wheels: these serve every Python from 3.10 on, on the same kind of processor.
     "$python" -m pip download --quiet --no-deps --only-binary :all: --constraint "$root/constraints.txt" \
-        --dest "$dir/wheels" safetensors tokenizers
+        --dest "$dir/wheels" safetensors tokenizers tqdm
     for wheel in "$dir"/wheels/*.whl; do
         "$python" -m zipfile -e "$wheel" "$dir/wheels"
         rm "$wheel"

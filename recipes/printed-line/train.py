@@ -13,8 +13,10 @@ What is added to the plain loss, in training only:
 Attention starts as `start.py` sets it, and Muon trains the matrices of the layers: in three minutes on two cores
 that and the head took the loss from 2.8 to 0.5 nats a character.
 
+The loop is the package's own, `vision2seq.training.Trainer`; here are the lines, the losses and the export.
+
 Usage: `python train.py --corpus corpus.txt --out DIR --minutes 90`. Run again with the same arguments it goes on from
-`DIR/last.pt`; progress is counted in minutes of training.
+`DIR/last.pt`; progress is counted in minutes of training. The checkpoint is `DIR/final`.
 """
 
 from __future__ import annotations
@@ -28,8 +30,7 @@ import os
 import queue
 import random
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.models.decoders.trocr_config import TrOCRConfig
 from vision2seq.models.encoders.vit_config import ViTConfig
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel, cross_entropy
-from vision2seq.training.metrics import character_error_rate
+from vision2seq.training import Processes, Trainer, TrainingSettings, character_error_rate
 
 HEIGHT, WIDTH, COLUMN = 32, 1024, 8
 COLUMNS = WIDTH // COLUMN
@@ -62,6 +63,8 @@ POSITIONS = 160
 LONGEST = POSITIONS - 2  # characters: the start token takes one position
 POOL = 768  # lines rendered, sorted by width and cut into batches together
 TOKENS_A_BATCH = 48 * 56  # columns times lines
+MOST_LINES = 64  # of a batch
+VALIDATED = 150  # lines of each validation set
 MUON = 4 / 1.5  # its rate by that of AdamW
 
 
@@ -155,11 +158,43 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
             if len(line[1]) <= LONGEST:
                 pool.append(line)
         # Small batches first: at the start it is the number of steps that counts.
-        for batch in batches(pool, rng, 24 if progress.value < 0.04 else 64):
+        for batch in batches(pool, rng, 24 if progress.value < 0.04 else MOST_LINES):
             ready = collate(batch, rng, full=progress.value > 0.95 or rng.random() < 0.12)
             while not _put(out, ready):
                 if not parent.is_alive():  # killed, so that it could not end this process
                     return
+
+
+def rendered(options: argparse.Namespace, step: int, progress: Callable[[], float]) -> Iterator[dict[str, Any]]:
+    """Batches from other processes, which draw lines without end.
+
+    Args:
+        options: Those of the command line.
+        step: How many steps are done; the lines drawn for them are not drawn again.
+        progress: Says how much of the training is done, 0 to 1.
+
+    Raises:
+        RuntimeError: A process has died.
+    """
+    context = multiprocessing.get_context("spawn")
+    done = context.Value("d", progress())
+    out: Any = context.Queue(maxsize=24)
+    wanted = {name: getattr(options, name) for name in ("corpus", "fonts", "seed", "workers")}
+    wanted["start"] = step * MOST_LINES
+    wanted["words"] = words_at if options.model is None else words_later
+    workers = [
+        context.Process(target=render_forever, args=(wanted, number, done, out), daemon=True)
+        for number in range(options.workers)
+    ]
+    for worker in workers:
+        worker.start()
+    while True:
+        done.value = progress()
+        try:
+            yield tensors(out.get(timeout=120))
+        except queue.Empty:
+            if not all(worker.is_alive() for worker in workers):
+                raise RuntimeError("a rendering process has died; its error is above") from None
 
 
 def _put(out: Any, batch: dict[str, Any]) -> bool:
@@ -194,8 +229,13 @@ def collate(lines: Sequence[Line], rng: random.Random, *, full: bool) -> dict[st
             *(rng.choice(ids) if slips and rng.random() < slips else number for number in ids),
         ]
     return {
-        "canvas": canvas, "first": first, "places": places, "standing": standing, "labels": labels, "inputs": inputs
+        "first": first, "canvas": canvas, "places": places, "standing": standing, "labels": labels, "inputs": inputs
     }  # fmt: skip
+
+
+def tensors(batch: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a batch as tensors, which are not sent between processes as simply."""
+    return {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in batch.items()}
 
 
 def standing_at(middles: np.ndarray, ids: Sequence[int], count: int) -> np.ndarray:
@@ -234,28 +274,33 @@ class Trainee(nn.Module):
             x, _ = layer(x, need_weights=canvas.device.type == "cpu")
         return vit.layernorm(x)
 
-    def losses(self, batch: dict[str, Any], device: str, guide: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Decoder's cross-entropy, that of the encoder's head, and how far the attention strays (nats)."""
-        labels = torch.from_numpy(batch["labels"]).to(device)
-        autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=batch.get("bf16", False))
-        with autocast:
-            memory = self.encode(torch.from_numpy(batch["canvas"]).to(device), batch["first"])
-            decoded = self.model.decoder(
-                input_ids=torch.from_numpy(batch["inputs"]).to(device),
-                encoder_hidden_states=memory,
-                use_cache=False,
-                output_attentions=True,
-                return_dict=True,
-            )
-            named = self.standing(memory[:, 1:]).unflatten(-1, (PLACES, VOCABULARY)).flatten(1, 2)  # B 2n V
-        loss = cross_entropy(decoded.logits.float(), labels, label_smoothing=0.0)
-        standing = torch.from_numpy(batch["standing"]).to(device)
-        named_loss = F.cross_entropy(named.float().flatten(0, 1), standing.flatten())
-        stray = loss.new_zeros(())
-        if guide > 0:
-            places = torch.from_numpy(batch["places"]).to(device)
-            stray = self._stray(decoded.cross_attentions, places, (labels != -100) & (labels != END))
-        return loss, named_loss, stray
+    def forward(self, batch: dict[str, Any], guide: float) -> dict[str, Tensor]:
+        """Losses in nats: all together, the decoder's, that of the encoder's head, how far the attention strays.
+
+        Args:
+            batch: See `collate`.
+            guide: How much straying counts.
+        """
+        labels = batch["labels"]
+        memory = self.encode(batch["canvas"], batch["first"])
+        decoded = self.model.decoder(
+            input_ids=batch["inputs"],
+            encoder_hidden_states=memory,
+            use_cache=False,
+            output_attentions=True,
+            return_dict=True,
+        )
+        named = self.standing(memory[:, 1:]).unflatten(-1, (PLACES, VOCABULARY)).flatten(1, 2)  # B 2n V
+        text = cross_entropy(decoded.logits.float(), labels, label_smoothing=0.0)
+        standing = F.cross_entropy(named.float().flatten(0, 1), batch["standing"].flatten())
+        stray = self._stray(decoded.cross_attentions, batch["places"], (labels != -100) & (labels != END))
+        return {
+            "loss": text + 0.6 * standing + guide * stray,
+            "text": text,
+            "standing": standing,
+            "stray": stray,
+            "lines": text.new_tensor(float(len(labels))),
+        }
 
     @staticmethod
     def _stray(attentions: tuple[Tensor, ...], places: Tensor, real: Tensor) -> Tensor:
@@ -273,16 +318,15 @@ class Trainee(nn.Module):
 
 @torch.no_grad()
 def read(model: VisionEncoderDecoderModel, arrays: Sequence[np.ndarray], size: int = 50) -> list[str]:
-    """Reads lines that lie on the canvas's scale already, greedily."""
-    model.eval()
+    """Reads lines that lie on the canvas's scale already, greedily, with a model in evaluation mode."""
     order = sorted(range(len(arrays)), key=lambda index: arrays[index].shape[1])
     texts = [""] * len(arrays)
     rng = random.Random(0)
     device = model.device
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        canvas = collate([(arrays[row], "", np.empty(0)) for row in rows], rng, full=True)["canvas"]
-        pixels = torch.from_numpy(canvas).to(device).float().div(127.5).sub(1)[:, None].expand(-1, 3, -1, -1)
+        batch = tensors(collate([(arrays[row], "", np.empty(0)) for row in rows], rng, full=True))
+        pixels = batch["canvas"].to(device).float().div(127.5).sub(1)[:, None].expand(-1, 3, -1, -1)
         memory = model.encode(pixels)[1]
         cache = model.decoder.new_cache()
         model.decoder.put_cross(cache, memory)
@@ -310,31 +354,6 @@ def folder_of_lines(folder: Path, limit: int | None = None) -> list[tuple[np.nda
         array = scale_to_canvas(np.asarray(Image.open(path).convert("L")))
         lines.append((array, path.with_suffix("").with_suffix(".gt.txt").read_text(encoding="utf-8").rstrip("\n")))
     return lines
-
-
-def rate(progress: float, step: int, peak: float) -> float:
-    """The learning rate: warm-up over 200 steps, then down to almost nothing in a straight line over the time."""
-    return peak * min(1.0, (step + 1) / 200) * max(0.01, 1 - progress)
-
-
-def optimizers(trainee: Trainee, peak: float) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for embeddings, heads, norms and biases."""
-    matrices = [
-        p for name, p in trainee.named_parameters() if p.ndim == 2 and (".layer." in name or ".layers." in name)
-    ]
-    known = {id(p) for p in matrices}
-    others = [p for p in trainee.parameters() if id(p) not in known]
-    return [
-        torch.optim.Muon(matrices, lr=MUON * peak, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=peak, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-
-
-def save(state: dict[str, Any], path: Path) -> None:
-    """Writes a checkpoint under another name first."""
-    temporary = path.with_suffix(".part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
 
 
 @torch.no_grad()
@@ -404,114 +423,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--held-out", action="store_true", help="report CER on rendered lines in unseen fonts, too")
     parser.add_argument("--every", type=float, default=8, help="minutes between validations")
     options = parser.parse_args(arguments)
-    options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     trainee = Trainee()
     if options.model:
         trainee.model.load_state_dict(VisionEncoderDecoderModel.from_pretrained(options.model).state_dict())
-    trainee.to(options.device)
-    trainee.train()
-    averaged = copy.deepcopy(trainee)
-    both = optimizers(trainee, options.rate)
-    peaks = [optimizer.param_groups[0]["lr"] for optimizer in both]
-    step, lines, minutes = 0, 0, 0.0
-    last = options.out / "last.pt"
-    if last.exists():
-        state = torch.load(last, map_location=options.device, weights_only=True)
-        trainee.load_state_dict(state["trainee"])
-        averaged.load_state_dict(state["averaged"])
-        for optimizer, saved in zip(both, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, lines, minutes = state["step"], state["lines"], state["minutes"]
-    context = multiprocessing.get_context("spawn")
-    progress = context.Value("d", minutes / options.minutes)
-    out: Any = context.Queue(maxsize=24)
-    wanted = {"corpus": options.corpus, "fonts": options.fonts, "seed": options.seed, "start": 4 * lines}
-    wanted["workers"] = options.workers
-    wanted["words"] = words_at if options.model is None else words_later
-    workers = [
-        context.Process(target=render_forever, args=(wanted, number, progress, out), daemon=True)
-        for number in range(options.workers)
-    ]
-    for worker in workers:
-        worker.start()
-    sets = {folder.name: folder_of_lines(folder, 150) for folder in options.validate}
+    sets = {folder.name: folder_of_lines(folder, VALIDATED) for folder in options.validate}
     if options.held_out:
-        sets["held-out"] = held_out_lines(folders=options.fonts or FONT_FOLDERS)[:150]
-    log = (options.out / "log.jsonl").open("a", encoding="utf-8")
-    began, told, validated, shown = time.monotonic() - minutes * 60, time.monotonic(), minutes, lines
-    sums, count, seen = np.zeros(3), 0, time.monotonic()
-    while True:
-        now = time.monotonic()
-        if now - seen > 20:  # the process was stopped for a while
-            began += now - seen
-        seen = now
-        minutes = (now - began) / 60
-        progress.value = done = minutes / options.minutes
-        if done >= 1:
-            break
-        try:
-            batch = out.get(timeout=120)
-        except queue.Empty:
-            if not all(worker.is_alive() for worker in workers):
-                raise RuntimeError("a rendering process has died; its error is above") from None
-            continue
-        batch["bf16"] = options.bf16
-        for optimizer, peak in zip(both, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = rate(done, step, peak)
-            optimizer.zero_grad(set_to_none=True)
-        guide = 0.3 - 0.2 * done
-        loss, standing, stray = trainee.losses(batch, options.device, guide)
-        (loss + 0.6 * standing + guide * stray).backward()
-        nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-        for optimizer in both:
-            optimizer.step()
-        step, lines, count = step + 1, lines + len(batch["labels"]), count + 1
-        keep = min(0.997, step / (step + 50))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(trainee.parameters()), 1 - keep)
-        sums += [loss.item(), standing.item(), stray.item()]
-        now = time.monotonic()
-        if now - told > 20:
-            record = {
-                "minutes": round(minutes, 2),
-                "step": step,
-                "lines": lines,
-                "lines_a_second": round((lines - shown) / (now - told), 1),
-                "loss": round(sums[0] / count, 4),
-                "standing": round(sums[1] / count, 4),
-                "stray": round(sums[2] / count, 4),
-                "waiting": out.qsize(),
-            }
-            print(json.dumps(record), file=log, flush=True)
-            sums[:], count, told, shown = 0, 0, now, lines
-        if minutes - validated > options.every:
-            validated = minutes
-            state = {"trainee": trainee.state_dict(), "averaged": averaged.state_dict(), "minutes": minutes}
-            state["optimizers"] = [optimizer.state_dict() for optimizer in both]
-            save({**state, "step": step, "lines": lines}, last)
-            _validate(averaged, sets, minutes, log)
-            seen = time.monotonic()
-            began += seen - now  # validation is not training
-    state = {"trainee": trainee.state_dict(), "averaged": averaged.state_dict(), "minutes": minutes}
-    state["optimizers"] = [optimizer.state_dict() for optimizer in both]
-    save({**state, "step": step, "lines": lines}, last)
-    export(averaged.model, options.out / "model")
-    _validate(averaged, sets, minutes, log)
-    for worker in workers:
-        worker.terminate()
+        sets["held-out"] = held_out_lines(folders=options.fonts or FONT_FOLDERS)[:VALIDATED]
+
+    def batches(step: int) -> Iterator[dict[str, Any]]:
+        return rendered(options, step, lambda: trainer.progress)
+
+    def losses(model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
+        return model(batch, guide=0.3 - 0.2 * trainer.progress)
+
+    def validate(averaged: nn.Module) -> dict[str, float]:
+        rates = {}
+        for name, lines in sets.items():
+            found = read(averaged.model, [array for array, _ in lines])
+            rates[name] = character_error_rate(found, [text for _, text in lines])
+        return {"cer": next(iter(rates.values())), **rates}  # the best is that of the first set
+
+    trainer = Trainer(
+        trainee,
+        batches,
+        losses,
+        options.out,
+        TrainingSettings(
+            minutes=options.minutes,
+            optimizer="muon",
+            rate=options.rate,
+            muon_rate=MUON * options.rate,
+            warmup=0.012,
+            decay="linear",
+            weight_decay=0.02,
+            betas=(0.9, 0.98),
+            bf16=options.bf16,
+            average=0.997,
+            validate_every=options.every,
+            log_every=40,
+            seed=options.seed,
+        ),
+        about={"model": options.model, "corpus": options.corpus.name},
+        validate=validate if sets else None,
+        export=lambda averaged, folder: export(averaged.model, folder),
+        processes=Processes(options.device),
+    )
+    try:
+        trainer.run()
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
     return 0
-
-
-def _validate(averaged: Trainee, sets: dict[str, list[tuple[np.ndarray, str]]], minutes: float, log: Any) -> None:
-    for name, lines in sets.items():
-        found = read(averaged.model, [array for array, _ in lines])
-        error = character_error_rate(found, [text for _, text in lines])
-        wrong = [(b, a) for a, (_, b) in zip(found, lines, strict=True) if a != b][:3]
-        print(json.dumps({"minutes": round(minutes, 2), "set": name, "cer": round(error, 4), "wrong": wrong}), file=log)
-    log.flush()
-    averaged.train()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture of a training log: what a kill leaves in it, and that it can be drawn."""
+"""The picture of a training log."""
 
 from __future__ import annotations
 
@@ -13,36 +13,27 @@ from PIL import Image
 import curves
 
 
-def training(minutes: float, loss: float) -> dict[str, Any]:
-    return {"minutes": minutes, "lines": round(1000 * minutes), "loss": loss, "standing": loss / 2, "stray": 2.0}
+def training(step: int, loss: float) -> dict[str, Any]:
+    shown = {"text": loss, "standing": loss / 2, "stray": 2.0, "lines": 40.0}
+    return {"kind": "training", "step": step, "minutes": step / 10, "loss": 3 * loss, **shown}
 
 
-def validation(minutes: float, name: str, cer: float) -> dict[str, Any]:
-    return {"minutes": minutes, "set": name, "cer": cer, "wrong": []}
+def validation(step: int, tune: float, held_out: float) -> dict[str, Any]:
+    rates = {"cer": tune, "tune": tune, "held-out": held_out}
+    return {"kind": "validation", "step": step, "minutes": step / 10, **rates, "best": True, "seconds": 1.0}
 
 
-LOG = [
-    training(1, 3.0),
-    training(2, 2.0),
-    validation(2, "tune", 0.4),
-    validation(2, "held-out", 0.5),
-    training(3, 1.5),
-    training(4, 1.0),
-    validation(4, "tune", 0.1),
-    validation(4, "held-out", 0.0),
-]
+LOG = [training(10, 3.0), training(20, 2.0), validation(20, 0.4, 0.5), training(30, 1.5), validation(35, 0.1, 0.0)]
 
 
 def text(records: list[dict[str, Any]]) -> list[str]:
     return [json.dumps(record) + "\n" for record in records]
 
 
-def test_what_a_kill_undid_counts_once() -> None:
-    # Killed after minute 4, with its last line half written; the checkpoint was of minute 2.
-    again = [training(3, 1.4), training(4.5, 0.9), validation(4.5, "tune", 0.2)]
-    records = curves.read_log([*text(LOG), '{"minutes": 4.3, "st', *text(again)])
-    assert records == [*LOG[:5], *again]
-    assert curves.errors(records) == {"tune": ([2, 4.5], [40.0, 20.0]), "held-out": ([2], [50.0])}
+def test_a_line_that_was_cut_off_is_left_out() -> None:
+    records = curves.read_log([*text(LOG), '{"minutes": 4.3, "st'])
+    assert records == LOG
+    assert curves.errors(records) == {"tune": ([2.0, 3.5], [40.0, 10.0]), "held-out": ([2.0, 3.5], [50.0, 0.0])}
 
 
 def test_a_log_becomes_a_picture(tmp_path: Path) -> None:

@@ -19,11 +19,13 @@ from train import (
     Trainee,
     collate,
     config,
-    rate,
     see_colours_as_gray,
     standing_at,
+    tensors,
 )
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
+from vision2seq.training import TrainingSettings
+from vision2seq.training.optimise import optimizers_for
 
 torch.set_num_threads(1)
 
@@ -71,28 +73,29 @@ def test_heads_start_at_their_distance() -> None:
 
 def test_losses_fall_on_one_batch() -> None:
     torch.manual_seed(0)
-    from train import optimizers
-
     trainee = Trainee()
-    batch = collate([line("to be", 10 * COLUMN), line("or not", 12 * COLUMN)], random.Random(1), full=False)
-    both = optimizers(trainee, 1e-3)
+    batch = tensors(collate([line("to be", 10 * COLUMN), line("or not", 12 * COLUMN)], random.Random(1), full=False))
+    settings = TrainingSettings(steps=8, optimizer="muon", rate=1e-3, muon_rate=2.7e-3)
+    both = optimizers_for(trainee, settings)
+    assert len(both) == 2
     totals = []
     for _ in range(8):
         for optimizer in both:
             optimizer.zero_grad()
-        losses = trainee.losses(batch, "cpu", 0.3)
-        sum(losses).backward()
+        losses = trainee(batch, guide=0.3)
+        losses["loss"].backward()
         for optimizer in both:
             optimizer.step()
-        totals.append([loss.item() for loss in losses])
-    assert all(last < 0.9 * first for first, last in zip(totals[0][:2], totals[-1][:2], strict=True))
+        totals.append({name: loss.item() for name, loss in losses.items()})
+    for name in ("loss", "text", "standing"):
+        assert totals[-1][name] < 0.9 * totals[0][name]
+    assert totals[0]["lines"] == 2
     assert all(p.grad is not None for p in trainee.standing.parameters())
-
-
-def test_the_rate_warms_up_and_ends_near_nothing() -> None:
-    assert rate(0.0, 0, 1.0) == pytest.approx(1 / 200)
-    assert rate(0.25, 1000, 2.0) == pytest.approx(1.5)
-    assert rate(1.2, 1000, 1.0) == pytest.approx(0.01)
+    # All matrices between hidden states are Muon's, those at the ends are not.
+    names = {id(p): name for name, p in trainee.named_parameters()}
+    muons = {names[id(p)] for group in both[1].param_groups for p in group["params"]}
+    assert len(muons) == 6 * 6 + 2 * 10
+    assert not any("embed" in name or "standing" in name or "output_projection" in name for name in muons)
 
 
 def test_a_colour_counts_as_its_gray() -> None:

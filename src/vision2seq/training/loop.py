@@ -150,6 +150,11 @@ class Trainer:
         """The weights that are validated and kept."""
         return self.model if self.average is None else self.average.model
 
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0 to 1, for what goes along with it."""
+        return min(1.0, self._done / self.settings.length)
+
     def run(self) -> TrainingResult:
         """Train to the end, or until a signal (interrupt, termination) asks to stop: the state is saved then.
 
