@@ -601,7 +601,7 @@ class TextSampler:
             elif case < 0.09:
                 words = [word[:1].upper() + word[1:] for word in words]
         line = " ".join(words)
-        if rng.random() < 0.25:
+        if rng.random() < 0.5:
             line = _typeset(line)
         if max_words is not None:
             line = " ".join(line.split()[:max_words])
