@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -139,12 +140,12 @@ class _Bundle:
         self._files: dict[int, MappedFile] = {}
         self._open = contextlib.ExitStack()
         try:
-            data = path.read_bytes()
+            file = path.open("rb")
         except FileNotFoundError:
             raise CheckpointNotFoundError(f"No checkpoint index {path}. Check the path.") from None
         except OSError as error:
             raise corrupt(path, _EXPECTED, f"the system says {error.strerror or error}") from error
-        with _damage_in(path):
+        with _damage_in(path), file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             table = read_table(data)
             key, header = next(table, (None, b""))
             if key != b"":

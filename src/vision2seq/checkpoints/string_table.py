@@ -9,6 +9,7 @@ Source: https://github.com/google/leveldb/blob/main/doc/table_format.md; TensorF
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 
 from vision2seq.checkpoints.crc32c import crc32c, masked
@@ -22,7 +23,7 @@ _PLAIN, _SNAPPY = 0, 1
 _LONGEST_KEY = 2048  # names of variables are shorter by far; a bound, since each key may repeat all of the one before
 
 
-def read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+def read_table(data: bytes | mmap.mmap) -> Iterator[tuple[bytes, bytes]]:
     """Yield keys and values, in the order of the keys.
 
     Args:
@@ -52,7 +53,7 @@ def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
     return (offset, size), at
 
 
-def _block(data: bytes, place: tuple[int, int]) -> bytes:
+def _block(data: bytes | mmap.mmap, place: tuple[int, int]) -> bytes:
     offset, size = place
     end = offset + size
     if end + _TRAILER > len(data) - _FOOTER:
