@@ -393,6 +393,58 @@ def test_register_a_model() -> None:
         AutoModelForVision2Seq.from_config(ViTConfig())
 
 
+class OwnImageProcessor(ViTImageProcessor):
+    pass
+
+
+class OwnTokenizer(PreTrainedTokenizerFast):
+    pass
+
+
+class OwnProcessor(TrOCRProcessor):
+    pass
+
+
+@pytest.mark.usefixtures("tables")
+def test_register_processors_and_tokenizers(own: Path) -> None:
+    AutoImageProcessor.register(OwnConfig, OwnImageProcessor)
+    AutoTokenizer.register(OwnConfig, slow_tokenizer_class=None, fast_tokenizer_class=OwnTokenizer)
+    AutoProcessor.register(OwnConfig, OwnProcessor)
+    change(own / "preprocessor_config.json", image_processor_type="OwnImageProcessor", processor_class="OwnProcessor")
+    change(own / "tokenizer_config.json", tokenizer_class="OwnTokenizer")
+    assert type(AutoImageProcessor.from_pretrained(own)) is OwnImageProcessor
+    assert type(AutoTokenizer.from_pretrained(own)) is OwnTokenizer
+    processor = AutoProcessor.from_pretrained(own)
+    assert [type(part) for part in (processor, processor.image_processor, processor.tokenizer)] == [
+        OwnProcessor,
+        OwnImageProcessor,
+        OwnTokenizer,
+    ]
+    for register, chosen in (
+        (AutoImageProcessor.register, OwnImageProcessor),
+        (AutoTokenizer.register, OwnTokenizer),
+        (AutoProcessor.register, OwnProcessor),
+    ):
+        with pytest.raises(ValueError, match=r"is already used; pass exist_ok=True to replace it"):
+            register(OwnConfig, chosen)
+        register(OwnConfig, chosen, exist_ok=True)
+        with pytest.raises(OptionError, match=r"register\(\) was given None; expected a class"):
+            register(OwnConfig, None)
+
+
+@pytest.mark.usefixtures("tables")
+def test_what_is_registered_is_found_by_the_model_type_as_well(own: Path) -> None:
+    AutoConfig.register("own", OwnConfig)
+    AutoTokenizer.register(OwnConfig, OwnTokenizer)
+    AutoProcessor.register(OwnConfig, OwnProcessor)
+    AutoImageProcessor.register(OwnConfig, OwnImageProcessor)
+    change(own / "config.json", model_type="own")
+    change(own / "preprocessor_config.json", image_processor_type=...)
+    processor = AutoProcessor.from_pretrained(own)
+    assert type(processor) is OwnProcessor
+    assert type(processor.tokenizer) is OwnTokenizer
+
+
 # ------------------------------------------------------------------------------------------------- AutoImageProcessor
 
 

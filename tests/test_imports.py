@@ -22,6 +22,7 @@ ROWS = [
     ["models"],
     ["handover"],
     ["auto"],
+    ["compat"],
     ["engine"],
     ["reader"],
     ["training"],

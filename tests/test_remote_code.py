@@ -14,7 +14,14 @@ import server
 import tiny
 import torch
 
-from vision2seq import AutoConfig, AutoModelForVision2Seq, VisionEncoderDecoderModel
+from vision2seq import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForVision2Seq,
+    AutoProcessor,
+    AutoTokenizer,
+    VisionEncoderDecoderModel,
+)
 from vision2seq.errors import CheckpointNotFoundError, MissingPackageError, RemoteCodeError
 
 torch.set_num_threads(1)
@@ -226,6 +233,32 @@ def test_code_that_cannot_be_run(tmp_path: Path) -> None:
         load("g", more="from .absent import x\nBONUS = 5")
     load("h", more="try:\n    from .absent import x\nexcept ImportError:\n    pass\nBONUS = 5")
     load("i", parts____init__="from .numbers import BONUS\n", parts__numbers="from ..more import BONUS\n")
+
+
+def test_processors_bring_code_as_well(tmp_path: Path) -> None:
+    folder = tiny.readable(tmp_path / "own")
+    (folder / "processing.py").write_text(
+        "from vision2seq import PreTrainedTokenizerFast, TrOCRProcessor, ViTImageProcessor\n"
+        "class OwnProcessor(TrOCRProcessor): pass\nclass OwnImages(ViTImageProcessor): pass\n"
+        "class OwnTokenizer(PreTrainedTokenizerFast): pass\n"
+    )
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    settings |= {"auto_map": {"AutoProcessor": "processing.OwnProcessor", "AutoImageProcessor": "processing.OwnImages"}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    about = json.loads((folder / "tokenizer_config.json").read_text())
+    about["auto_map"] = {"AutoTokenizer": [None, "processing.OwnTokenizer"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    own = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    assert type(own).__name__ == "OwnProcessor"
+    for loader, name in ((AutoImageProcessor, "OwnImages"), (AutoTokenizer, "OwnTokenizer")):
+        assert type(loader.from_pretrained(folder, trust_remote_code=True)).__name__ == name
+    assert type(AutoProcessor.from_pretrained(folder)).__name__ == "TrOCRProcessor"  # it can be done without
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"image_processor_type": "OwnImages"}))
+    with pytest.raises(RemoteCodeError, match=r"code of its own for AutoImageProcessor.*processing.py"):
+        AutoImageProcessor.from_pretrained(folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(RemoteCodeError, match=r"code of its own for AutoTokenizer.*processing.py"):
+        AutoTokenizer.from_pretrained(folder)
 
 
 def test_code_written_against_transformers_says_so_where_that_is_missing(tmp_path: Path) -> None:

@@ -321,26 +321,34 @@ class AutoImageProcessor:
         """Load an image processor.
 
         Args:
-            pretrained_model_name_or_path: A folder, a preprocessor_config.json, or the name of a bundled model.
-            kwargs: Options that win over the file's.
+            pretrained_model_name_or_path: A folder, a preprocessor_config.json, the name of a bundled model, a name on
+                the hub, or a URL.
+            kwargs: Those of `hub.Options`; ``trust_remote_code``; options that win over the file's.
 
         Raises:
             CheckpointNotFoundError: Neither preprocessor_config.json nor a config.json that tells what it would be.
             ConfigError: The file names a class that is not known.
+            RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
         from vision2seq.processing.image.base import read_preprocessor
 
         source = hub.find(pretrained_model_name_or_path, kwargs)
         path = source.where()
-        for ignored in ("trust_remote_code", "use_fast"):
-            kwargs.pop(ignored, None)
+        kwargs.pop("use_fast", None)
+        trusted = bool(kwargs.pop("trust_remote_code", None))
         try:
             values = read_preprocessor(source)
         except CheckpointNotFoundError:
-            return _inferred_image_processor(source, kwargs)
+            return _inferred_image_processor(source, trusted, kwargs)
         name = values.get("image_processor_type") or values.get("feature_extractor_type")
+        theirs = name not in registry.IMAGE_PROCESSORS and handover.has(name)
+        own = _own_code(source, values, "AutoImageProcessor", trusted, name in registry.IMAGE_PROCESSORS or theirs)
+        if own is not None:
+            return _from_place(own, source, **kwargs)
+        if theirs:
+            return handover.call("AutoImageProcessor", source, **kwargs)
         if name is None:
-            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(source) or "")
+            name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(source, trusted) or "")
         if name is None:
             raise ConfigError(
                 f"{path}: preprocessor_config.json names no image processor, and there is no config.json whose encoder "
@@ -355,22 +363,58 @@ class AutoImageProcessor:
             )
         return registry.resolve(registry.IMAGE_PROCESSORS[name]).from_dict(values, **kwargs)
 
+    @staticmethod
+    def register(
+        config_class: Any,
+        image_processor_class: Any = None,
+        slow_image_processor_class: Any = None,
+        fast_image_processor_class: Any = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Make an image processor class of your own known.
 
-def _encoder_config(source: hub.Source) -> Config | None:
+        Args:
+            config_class: The config of the encoder that it prepares images for.
+            image_processor_class: Has ``from_dict``, and may be called with options.
+            slow_image_processor_class: Another name of the same argument.
+            fast_image_processor_class: Another name of the same argument.
+            exist_ok: Whether one that is known may be replaced.
+
+        Raises:
+            OptionError: No class.
+            ConfigError: The class's name is taken.
+        """
+        chosen = image_processor_class or slow_image_processor_class or fast_image_processor_class
+        _register(registry.IMAGE_PROCESSORS, chosen, (getattr(chosen, "__name__", ""),), exist_ok)
+        registry.IMAGE_PROCESSOR_OF_ENCODER[config_class.model_type] = chosen.__name__
+
+
+def _register(table: dict[str, Any], chosen: Any, keys: tuple[str, ...], exist_ok: bool) -> None:
+    """Put a class of a user's own into a table."""
+    if not isinstance(chosen, type):
+        raise OptionError(f"register() was given {chosen!r}; expected a class.")
+    taken = [key for key in keys if key in table]
+    if taken and not exist_ok:
+        raise ConfigError(f"{taken[0]!r} is already used; pass exist_ok=True to replace it.")
+    table.update(dict.fromkeys(keys, chosen))
+
+
+def _encoder_config(source: hub.Source, trusted: bool) -> Any:
     if source.file is not None or source.get(CONFIG_NAME) is None:
         return None
-    config = AutoConfig.from_pretrained(source)
-    return getattr(config, "encoder", config)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=trusted)
+    half = getattr(config, "encoder", None)
+    return half if hasattr(half, "model_type") else config
 
 
-def _encoder_type(source: hub.Source) -> str | None:
-    config = _encoder_config(source)
+def _encoder_type(source: hub.Source, trusted: bool) -> str | None:
+    config = _encoder_config(source, trusted)
     return config.model_type if config is not None else None
 
 
-def _inferred_image_processor(source: hub.Source, options: dict[str, Any]) -> Any:
+def _inferred_image_processor(source: hub.Source, trusted: bool, options: dict[str, Any]) -> Any:
     """What the encoder's config implies, where no file says how images are to be prepared."""
-    config = _encoder_config(source)
+    config = _encoder_config(source, trusted)
     path = source.where()
     name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(config.model_type) if config is not None else None
     if config is None or name is None:
@@ -409,27 +453,68 @@ class AutoTokenizer:
         """Load a tokenizer.
 
         Args:
-            pretrained_model_name_or_path: A folder, a tokenizer.json, or the name of a bundled model.
-            kwargs: Keys of tokenizer_config.json, which win over the file's.
+            pretrained_model_name_or_path: A folder, a tokenizer.json, the name of a bundled model, a name on the
+                hub, or a URL.
+            kwargs: Those of `hub.Options`; ``trust_remote_code``; keys of tokenizer_config.json, which win over the
+                file's.
 
         Raises:
             TokenizerError: Files are missing or contradict each other.
+            RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
+        from vision2seq.processing.text.files import TOKENIZER_CONFIG
         from vision2seq.processing.text.load import load_tokenizer
 
         source = hub.find(pretrained_model_name_or_path, kwargs)
-        for ignored in ("trust_remote_code", "use_fast"):
-            kwargs.pop(ignored, None)
-        return load_tokenizer(source, _decoder_type(source), **kwargs)
+        kwargs.pop("use_fast", None)
+        trusted = bool(kwargs.pop("trust_remote_code", None))
+        values, config = _content(source, TOKENIZER_CONFIG), _content(source, CONFIG_NAME)
+        registered = _registered(registry.TOKENIZERS, values.get("tokenizer_class"), config)
+        try:
+            own = _own_code(source, values, "AutoTokenizer", trusted, known=True) or registered
+            if own is not None:
+                return _from_place(own, source, **kwargs)
+            return load_tokenizer(source, _decoder_type(config), **kwargs)
+        except TokenizerError:
+            _own_code(source, values, "AutoTokenizer", trusted, known=False)  # says that there is some
+            if not handover.takes(config):
+                raise
+            return handover.call("AutoTokenizer", source, **kwargs)
+
+    @staticmethod
+    def register(
+        config_class: Any, slow_tokenizer_class: Any = None, fast_tokenizer_class: Any = None, exist_ok: bool = False
+    ) -> None:
+        """Make a tokenizer class of your own known.
+
+        Args:
+            config_class: The config of the model that it belongs to.
+            slow_tokenizer_class: Has ``from_pretrained``.
+            fast_tokenizer_class: The same; wins if both are given.
+            exist_ok: Whether one that is known may be replaced.
+
+        Raises:
+            OptionError: No class.
+            ConfigError: The class's name or the config's ``model_type`` is taken.
+        """
+        chosen = fast_tokenizer_class or slow_tokenizer_class
+        _register(registry.TOKENIZERS, chosen, (config_class.model_type, getattr(chosen, "__name__", "")), exist_ok)
 
 
-def _decoder_type(source: hub.Source) -> str | None:
-    file = None if source.file is not None else source.get(CONFIG_NAME)
-    if file is None:
-        return None
-    values = read_json(file)
-    decoder = values.get("decoder")
-    found = decoder.get("model_type") if isinstance(decoder, dict) else values.get("model_type")
+def _content(source: hub.Source, name: str) -> dict[str, Any]:
+    """What a JSON file of a checkpoint holds; nothing if there is none."""
+    file = None if source.file is not None else source.get(name)
+    return {} if file is None else read_json(file)
+
+
+def _registered(table: dict[str, Any], class_name: Any, config: Mapping[str, Any]) -> Any:
+    """The class that a user registered under a name, or for a config; None without one."""
+    return table.get(str(class_name)) or table.get(str(config.get("model_type")))
+
+
+def _decoder_type(config: Mapping[str, Any]) -> str | None:
+    decoder = config.get("decoder")
+    found = decoder.get("model_type") if isinstance(decoder, dict) else config.get("model_type")
     return found if isinstance(found, str) else None
 
 
@@ -448,11 +533,46 @@ class AutoProcessor:
     def from_pretrained(pretrained_model_name_or_path: Path_, **kwargs: Any) -> Any:
         """Load both parts of a processor; either is inferred from config.json where its own file is missing.
 
+        Args:
+            pretrained_model_name_or_path: A folder, the name of a bundled model, or a name on the hub.
+            kwargs: Those of `hub.Options`; ``trust_remote_code``.
+
         Raises:
             CheckpointNotFoundError: A part is missing and cannot be inferred; the message says which file.
             TokenizerError: The same for the tokenizer's files.
+            RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
-        return load_processor(pretrained_model_name_or_path, **kwargs)
+        from vision2seq.processing.image.base import PREPROCESSOR_NAME, PROCESSOR_NAME
+
+        source = hub.find(pretrained_model_name_or_path, kwargs)
+        trusted = bool(kwargs.get("trust_remote_code"))
+        config = _content(source, CONFIG_NAME)
+        values = _content(source, PROCESSOR_NAME) or _content(source, PREPROCESSOR_NAME)
+        theirs = handover.takes(config)
+        known = theirs or not config or registry.knows(config)
+        chosen = _own_code(source, values, "AutoProcessor", trusted, known)
+        chosen = chosen or _registered(registry.PROCESSORS, values.get("processor_class"), config)
+        if chosen is not None:
+            return _from_place(chosen, source, **kwargs)
+        if theirs:
+            return handover.call("AutoProcessor", source, **kwargs)
+        return load_processor(source, **kwargs)
+
+    @staticmethod
+    def register(config_class: Any, processor_class: Any, exist_ok: bool = False) -> None:
+        """Make a processor class of your own known.
+
+        Args:
+            config_class: The config of the model that it belongs to.
+            processor_class: Has ``from_pretrained``.
+            exist_ok: Whether one that is known may be replaced.
+
+        Raises:
+            OptionError: No class.
+            ConfigError: The class's name or the config's ``model_type`` is taken.
+        """
+        keys = (config_class.model_type, getattr(processor_class, "__name__", ""))
+        _register(registry.PROCESSORS, processor_class, keys, exist_ok)
 
 
 def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs: Any) -> Any:
@@ -469,16 +589,16 @@ def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs
     from vision2seq.processing.processor import TrOCRProcessor
 
     source = hub.find(name_or_path, kwargs)
-    for ignored in ("trust_remote_code", "use_fast"):
-        kwargs.pop(ignored, None)
+    kwargs.pop("use_fast", None)
+    trusted = bool(kwargs.pop("trust_remote_code", None))
     if kwargs:
         raise OptionError(
             f"AutoProcessor.from_pretrained does not take {', '.join(sorted(kwargs))}; load AutoImageProcessor and "
             "AutoTokenizer with such options and pair them by TrOCRProcessor(image_processor, tokenizer)."
         )
-    image_processor = AutoImageProcessor.from_pretrained(source)
+    image_processor = AutoImageProcessor.from_pretrained(source, trust_remote_code=trusted)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trusted)
     except TokenizerError as error:
         raise TokenizerError(
             f"{source.where()} has an image processor but no tokenizer that can be read: {error}"

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from vision2seq import hub, registry
-from vision2seq.configuration.base import CONFIG_NAME, read_json
 
 _MODELS = ("AutoModelForImageTextToText", "AutoModelForVision2Seq")
 """The name since 4.46, and the one until 4.57, whose table has a few more models."""
@@ -33,10 +32,11 @@ def takes(values: Mapping[str, Any]) -> bool:
     return library is not None and values["model_type"] in library.CONFIG_MAPPING
 
 
-def takes_from(source: hub.Source) -> bool:
-    """The same of a checkpoint; False without a config.json."""
-    file = source.get(CONFIG_NAME) if source.file is None else None
-    return file is not None and takes(read_json(file))
+def has(name: Any) -> bool:
+    """Whether they have a class of that name."""
+    return (
+        isinstance(name, str) and name.isidentifier() and transformers() is not None and hasattr(transformers(), name)
+    )
 
 
 def is_theirs(config: Any) -> bool:

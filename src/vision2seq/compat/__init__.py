@@ -1,0 +1,1 @@
+"""For code that was written against something else."""
