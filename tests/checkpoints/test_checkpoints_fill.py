@@ -192,6 +192,7 @@ def test_missing_unexpected_and_harmless() -> None:
         "error_msgs": [],
         "tied_keys": ["head.weight"],
         "harmless_keys": list(extra)[:-1],
+        "converted_keys": [],
     }
     text = report.warning_text("/some/folder")
     assert text is not None and text.startswith("Not every weight of /some/folder found its place: 2 not in the files")

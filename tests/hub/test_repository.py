@@ -342,6 +342,16 @@ def test_a_forced_download_fetches_each_file_once_more(net: server.Hub, cache: P
         AutoConfig.from_pretrained(ID, cache_dir=cache, force_download=True, local_files_only=True)
 
 
+def test_a_forced_download_needs_a_server(net: server.Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    AutoConfig.from_pretrained(ID, cache_dir=cache)
+    net.down = 503
+    with pytest.raises(NotCachedError, match="couldn't connect"):
+        AutoConfig.from_pretrained(ID, cache_dir=cache, force_download=True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OptionError, match="force_download=True asks for a download, but HF_HUB_OFFLINE is set"):
+        AutoConfig.from_pretrained(ID, cache_dir=cache, force_download=True)
+
+
 def test_a_cut_connection_is_resumed_by_range(
     net: server.Hub, cache: Path, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

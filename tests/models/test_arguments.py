@@ -188,6 +188,17 @@ def test_the_loading_info_has_the_four_keys_and_more(folder: Path) -> None:
     assert info["tied_keys"] == ["decoder.output_projection.weight"]
 
 
+def test_the_loading_info_says_what_was_called_otherwise(folder: Path, tmp_path: Path) -> None:
+    encoder = tiny.model().encoder
+    encoder.save_pretrained(tmp_path)
+    state = {f"vit.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    encoder.save_pretrained(tmp_path, state_dict=state)
+    _, info = ViTModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert sorted(info["converted_keys"]) == sorted((name, name.removeprefix("vit.")) for name in state)
+    _, info = AutoModelForVision2Seq.from_pretrained(folder, output_loading_info=True)
+    assert info["converted_keys"] == []
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_what_is_no_longer_needed_changes_nothing(loader: Loader, folder: Path) -> None:
     model = loader.from_pretrained(

@@ -144,6 +144,8 @@ def fill(
             kind.append(file_name)
             continue
         slot.file_names.append(name)
+        if name != file_name:
+            report.converted_keys.append((file_name, name))
         if tensor.shape != slot.wanted.shape:
             mismatched[name] = (name, tuple(tensor.shape), tuple(slot.wanted.shape))
             continue

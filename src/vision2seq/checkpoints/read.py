@@ -27,7 +27,9 @@ _LAYOUTS: dict[Format, str] = {"pickle": "pt", "h5": "tf", "bundle": "tf", "msgp
 _NAMES: dict[str, Callable[[str, Tensor], tuple[str, Tensor]]] = {"tf": from_tensorflow, "flax": from_flax}
 
 
-def read_tensors(files: WeightFiles, *, will_copy: bool = False) -> Iterator[tuple[str, Tensor]]:
+def read_tensors(
+    files: WeightFiles, *, will_copy: bool = False, converted: list[tuple[str, str]] | None = None
+) -> Iterator[tuple[str, Tensor]]:
     """Yield PyTorch's name and tensor of everything in the files.
 
     The tensors are private, copy-on-write views of the mapped files: they may be written to and trained without a file
@@ -38,6 +40,7 @@ def read_tensors(files: WeightFiles, *, will_copy: bool = False) -> Iterator[tup
         files: What :func:`~vision2seq.checkpoints.find.find_weights` found.
         will_copy: The caller keeps none of the tensors (casts them, or moves them to another device). Mapped pages are
             then given back from time to time, so that the peak is one copy and not two.
+        converted: Gets the name in the file and PyTorch's, of each tensor that has another there.
 
     Raises:
         CheckpointCorruptError: A file is truncated, garbled or of another format.
@@ -52,7 +55,10 @@ def read_tensors(files: WeightFiles, *, will_copy: bool = False) -> Iterator[tup
         renamed = _NAMES.get(_LAYOUTS.get(files.format) or safetensors_layout(path))
         for name, tensor in read(path, will_copy=will_copy):
             if weight_map.get(name, here) == here:  # a name that two shards hold: the index decides
-                yield renamed(name, tensor) if renamed else (name, tensor)
+                new, tensor = renamed(name, tensor) if renamed else (name, tensor)
+                if new != name and converted is not None:
+                    converted.append((name, new))
+                yield new, tensor
             del tensor
 
 

@@ -17,6 +17,8 @@ class LoadingReport:
         error_msgs: Anything else worth telling, one sentence each.
         tied_keys: Names of the model that share their tensor with another name, and were not filled on their own.
         harmless_keys: Names of the files that carry nothing the model needs, such as buffers of old releases.
+        converted_keys: ``(name in the file, name in the model)`` of tensors that another framework, or an old release,
+            calls otherwise.
     """
 
     missing_keys: list[str] = field(default_factory=list)
@@ -25,9 +27,10 @@ class LoadingReport:
     error_msgs: list[str] = field(default_factory=list)
     tied_keys: list[str] = field(default_factory=list)
     harmless_keys: list[str] = field(default_factory=list)
+    converted_keys: list[tuple[str, str]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the lists as a dict: the four keys of transformers' ``output_loading_info`` and the two of ours."""
+        """Return the lists as a dict: the four keys of transformers' ``output_loading_info`` and the three of ours."""
         return {
             "missing_keys": list(self.missing_keys),
             "unexpected_keys": list(self.unexpected_keys),
@@ -35,6 +38,7 @@ class LoadingReport:
             "error_msgs": list(self.error_msgs),
             "tied_keys": list(self.tied_keys),
             "harmless_keys": list(self.harmless_keys),
+            "converted_keys": list(self.converted_keys),
         }
 
     def warning_text(self, source: str = "the checkpoint") -> str | None:

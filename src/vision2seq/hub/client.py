@@ -57,11 +57,16 @@ def _through(proxies: dict[str, str]) -> Iterator[None]:
         set_factory, before, make = http.set_client_factory, http._GLOBAL_CLIENT_FACTORY, _client
     else:  # before 1.0, on requests
         set_factory, before, make = http.configure_http_backend, http._GLOBAL_BACKEND_FACTORY, _session
+    constants: Any = importlib.import_module("huggingface_hub.constants")
     with _LOCK:
         set_factory(functools.partial(make, before, proxies))
+        # The other way to download, Xet, is a program of its own that goes past the client.
+        without_xet = getattr(constants, "HF_HUB_DISABLE_XET", False)
+        constants.HF_HUB_DISABLE_XET = True
         try:
             yield
         finally:
+            constants.HF_HUB_DISABLE_XET = without_xet
             set_factory(before)
 
 

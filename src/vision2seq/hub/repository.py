@@ -94,6 +94,8 @@ class Repository(Source):
         if not _is_revision(self.revision):
             raise self._no_revision()
         if self._why_offline:
+            if self.options.force_download:
+                raise OptionError(f"force_download=True asks for a download, but {self._why_offline}; choose one.")
             return self._cached_commit(None)
         from huggingface_hub import HfApi, constants
 
@@ -108,7 +110,7 @@ class Repository(Source):
         except Exception as error:
             explained = self._explained(error, None)
             # What the cache has is used unless the server says for sure that there is no such thing.
-            if type(explained) is CheckpointNotFoundError and self._says_no_revision(error):
+            if self.options.force_download or isinstance(error, _errors().RevisionNotFoundError):
                 raise explained from error
             return self._cached_commit(explained, error)
         if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
@@ -267,10 +269,6 @@ class Repository(Source):
             f"{self.revision!r} is not a valid git identifier (branch name, tag name or commit id) that exists for "
             f"{self.repo!r}. Look at {self._endpoint}/{self.repo} for those that do."
         )
-
-    @staticmethod
-    def _says_no_revision(error: Exception) -> bool:
-        return isinstance(error, _errors().RevisionNotFoundError)
 
     def _explained(self, error: Exception, full: str | None) -> Vision2SeqError:
         """The error of ours that says what became of a request for a file, or for the repository itself."""

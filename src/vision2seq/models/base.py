@@ -158,17 +158,24 @@ class PreTrainedModel(nn.Module):
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
         device = _device(options["device"], options["device_map"])
         copied = stored != dtype or device.type != "cpu"
+        converted: list[tuple[str, str]] = []
         with _without_collector():
             model = cls.skeleton(config, *model_args, **for_init)
             report = checkpoints.fill(
                 model,
-                model._renamed(checkpoints.read_tensors(files, will_copy=copied) if weights is None else weights),
+                model._renamed(
+                    checkpoints.read_tensors(files, will_copy=copied, converted=converted)
+                    if weights is None
+                    else weights,
+                    converted,
+                ),
                 dtype=dtype,
                 device=device,
                 ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
             )
         config = model.config
         report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
+        report.converted_keys = converted + report.converted_keys
         config.dtype = str(dtype).removeprefix("torch.")
         config.name_or_path = source.name
         config._commit_hash = source.commit
@@ -214,17 +221,22 @@ class PreTrainedModel(nn.Module):
             )
         return config, for_init
 
-    def _renamed(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    def _renamed(
+        self, tensors: Iterable[tuple[str, Tensor]], converted: list[tuple[str, str]] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
         """Put the prefix of the base model before names that lack it, or take it away, as the file was saved."""
         known = set(self.state_dict())
         prefix = f"{self.base_model_prefix}."
         for name, tensor in tensors:
+            new = name
             if name not in known and len(prefix) > 1:
                 if prefix + name in known:
-                    name = prefix + name
+                    new = prefix + name
                 elif name.startswith(prefix) and name.removeprefix(prefix) in known:
-                    name = name.removeprefix(prefix)
-            yield name, tensor
+                    new = name.removeprefix(prefix)
+            if new != name and converted is not None:
+                converted.append((name, new))
+            yield new, tensor
 
     def _is_not_needed(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self._not_needed)
