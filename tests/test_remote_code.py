@@ -20,7 +20,9 @@ from vision2seq import (
     AutoModelForVision2Seq,
     AutoProcessor,
     AutoTokenizer,
+    Reader,
     VisionEncoderDecoderModel,
+    pipeline,
 )
 from vision2seq.errors import CheckpointNotFoundError, MissingPackageError, RemoteCodeError
 
@@ -233,6 +235,17 @@ def test_code_that_cannot_be_run(tmp_path: Path) -> None:
         load("g", more="from .absent import x\nBONUS = 5")
     load("h", more="try:\n    from .absent import x\nexcept ImportError:\n    pass\nBONUS = 5")
     load("i", parts____init__="from .numbers import BONUS\n", parts__numbers="from ..more import BONUS\n")
+
+
+def test_readers_and_pipelines_pass_the_trust_on(tmp_path: Path) -> None:
+    folder = tiny.readable(tmp_path / "own")
+    write(folder)
+    with pytest.raises(RemoteCodeError, match="needs code of its own for AutoConfig"):
+        Reader.from_pretrained(folder)
+    reader = Reader.from_pretrained(folder, trust_remote_code=True)
+    assert type(reader.model).__name__ == "OwnModel"
+    assert next(reader.read(tiny.picture())).ok
+    assert type(pipeline("image-to-text", str(folder), trust_remote_code=True).model).__name__ == "OwnModel"
 
 
 def test_processors_bring_code_as_well(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ class Reader:
         batch_size: int = 8,
         device: Any = None,
         dtype: Any = None,
+        trust_remote_code: bool = False,
         **options: Any,
     ) -> Reader:
         """Load a model and its processor from one place.
@@ -126,11 +127,13 @@ class Reader:
             batch_size: Images that go through the model together.
             device: Such as ``"cuda"``; the CPU if not given.
             dtype: Such as ``"bfloat16"``; float32 if not given.
+            trust_remote_code: Whether code that the checkpoint brings along may be run.
             options: Those of `hub.Options`, such as ``revision``; options of generation for every call.
         """
         source = hub.find(name_or_path, options)
-        model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype)
-        return cls(model, AutoProcessor.from_pretrained(source), batch_size=batch_size, **options)
+        trust = {"trust_remote_code": trust_remote_code}
+        model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype, **trust)
+        return cls(model, AutoProcessor.from_pretrained(source, **trust), batch_size=batch_size, **options)
 
     def read(self, images: Any, *, batch_size: int | None = None, **options: Any) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
@@ -398,8 +401,9 @@ def pipeline(
         raise UnsupportedError(
             f"The task {task!r} is not built here.{nearest(str(task), ('image-to-text',))} Known: image-to-text."
         )
-    for ignored in ("framework", "use_fast", "trust_remote_code"):
+    for ignored in ("framework", "use_fast"):
         options.pop(ignored, None)
+    trust = {"trust_remote_code": bool(options.pop("trust_remote_code", None))}
     loading = {**(options.pop("model_kwargs", None) or {}), "device_map": options.pop("device_map", None)}
     if (dtype := torch_dtype if dtype is None else dtype) is not None:
         loading["dtype"] = dtype
@@ -417,18 +421,18 @@ def pipeline(
     model = DEFAULT_MODEL if model is None else model
     place = hub.find(model, finding) if isinstance(model, str | os.PathLike) else None
     if place is not None:
-        model = AutoModelForVision2Seq.from_pretrained(place, device=device, **loading)
+        model = AutoModelForVision2Seq.from_pretrained(place, device=device, **trust, **loading)
     elif device is not None:
         model = model.to(device)
     image_processor = feature_extractor if image_processor is None else image_processor
     if image_processor is None and place is not None:
-        image_processor = AutoImageProcessor.from_pretrained(place)
+        image_processor = AutoImageProcessor.from_pretrained(place, **trust)
     elif isinstance(image_processor, str | os.PathLike):
-        image_processor = AutoImageProcessor.from_pretrained(image_processor)
+        image_processor = AutoImageProcessor.from_pretrained(image_processor, **trust)
     if tokenizer is None and place is not None:
-        tokenizer = AutoTokenizer.from_pretrained(place)
+        tokenizer = AutoTokenizer.from_pretrained(place, **trust)
     elif isinstance(tokenizer, str | os.PathLike):
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer, **trust)
     return ImageToTextPipeline(
         Reader(model, TrOCRProcessor(image_processor, tokenizer), batch_size=batch_size), **generate
     )

@@ -21,7 +21,15 @@ import server
 import tiny
 import torch
 
-from vision2seq import AutoConfig, AutoModelForVision2Seq, AutoProcessor, Reader, VisionEncoderDecoderModel, hub
+from vision2seq import (
+    AutoConfig,
+    AutoModelForVision2Seq,
+    AutoProcessor,
+    Reader,
+    VisionEncoderDecoderModel,
+    hub,
+    pipeline,
+)
 from vision2seq.errors import (
     AccessDeniedError,
     CheckpointCorruptError,
@@ -638,3 +646,11 @@ def test_inspect_takes_a_name(net: server.Hub, cache: Path, monkeypatch: pytest.
     assert found["problems"] == []
     assert found["weights"]["files"] == ["model.safetensors"]
     assert sorted(net.fetched()) == sorted(set(net.fetched()))
+
+
+def test_a_pipeline_takes_all_from_one_commit(net: server.Hub, cache: Path) -> None:
+    first = net.repos[ID].revisions["main"]
+    net.commit(ID, {"config.json": b"{}"})
+    made = pipeline("image-to-text", ID, revision=first, token=False, model_kwargs={"cache_dir": cache})
+    assert made.model.config._commit_hash == first
+    assert len(net.requests(part="/api/")) == 1
