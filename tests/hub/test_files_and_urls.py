@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import server
 import tiny
 import torch
+from safetensors.torch import load_file
 
 from vision2seq import AutoConfig, AutoModelForVision2Seq, hub
 from vision2seq.errors import CheckpointNotFoundError, DownloadError, NotCachedError, OptionError
@@ -188,3 +190,30 @@ def test_only_what_is_needed_of_a_folder(folder: Path) -> None:
     assert source.get("absent") is None
     assert repr(source) == f"Source({str(folder)!r}, {str(folder)!r})"
     assert str(source) == str(folder)
+
+
+def test_a_tensorflow_checkpoint_by_url_and_from_the_hub(
+    net: server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = Path(__file__).parents[1] / "goldens" / "tensorflow" / "vit-gpt2.zip"
+    with zipfile.ZipFile(golden) as packed:
+        packed.extractall(tmp_path / "golden")
+    expected = load_file(tmp_path / "golden" / "expected.safetensors")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "golden" / "objects").iterdir()}
+    files["config.json"] = (tmp_path / "golden" / "config.json").read_bytes()
+
+    def right(model: Any) -> bool:
+        state = model.state_dict()
+        return all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+    with server.web(files, net) as url:
+        assert right(
+            AutoModelForVision2Seq.from_pretrained(f"{url}/model.ckpt.index", from_tf=True, cache_dir=tmp_path)
+        )
+    net.commit("a/b", files | {"model.safetensors": b"x" * 5000, "tf_model.h5": b"x" * 5000})
+    net.seen.clear()
+    with net.running() as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        assert right(AutoModelForVision2Seq.from_pretrained("a/b", from_tf=True, cache_dir=tmp_path))
+    data = [name for name in files if ".data-" in name]
+    assert sorted(net.fetched()) == sorted(["config.json", "model.ckpt.index", *data])
