@@ -213,7 +213,8 @@ class AutoModelForVision2Seq:
             return cls._class_for(config, False).from_pretrained(None, *model_args, config=config, **kwargs)
         source = hub.find(pretrained_model_name_or_path, kwargs)
         if isinstance(config, dict):
-            config = _config_class(config, "The dict given as config=").from_dict(config)
+            known = _config_class if not handover.takes(config) else handover.config_class
+            config = known(config, "The dict given as config=").from_dict(config)
         elif config is None or isinstance(config, str | os.PathLike):
             place = source if config is None else hub.find_beside(source, config)
             config = AutoConfig.from_pretrained(place, trust_remote_code=trusted)

@@ -32,6 +32,11 @@ def takes(values: Mapping[str, Any]) -> bool:
     return library is not None and values["model_type"] in library.CONFIG_MAPPING
 
 
+def config_class(values: Mapping[str, Any], _: str) -> Any:
+    """Their class for a config.json's content that `takes` is true of."""
+    return transformers().CONFIG_MAPPING[values["model_type"]]
+
+
 def has(name: Any) -> bool:
     """Whether they have a class of that name."""
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 transformers = pytest.importorskip("transformers", minversion="5", reason="runs where transformers 5 is installed")
 
+import server  # noqa: E402
 import tiny  # noqa: E402
 
 import vision2seq  # noqa: E402
@@ -86,6 +88,27 @@ def test_a_model_that_only_transformers_has_is_handed_over(theirs: tuple[Any, Pa
     again = AutoModelForVision2Seq.from_pretrained(folder, config=config, output_attentions=False)
     assert type(again) is type(model)
     assert AutoModelForVision2Seq.from_pretrained(folder, dtype=torch.bfloat16).dtype == torch.bfloat16
+    values = json.loads((folder / "config.json").read_text())
+    assert type(AutoModelForVision2Seq.from_pretrained(folder, config=values)) is type(model)
+
+
+def test_handed_over_from_the_hub_at_one_commit(theirs: tuple[Any, Path], tmp_path: Path) -> None:
+    model, folder = theirs
+    net = server.Hub()
+    commit = net.commit("a/model", folder)
+    with net.running() as endpoint:
+        code = (
+            "from vision2seq import AutoModelForVision2Seq\n"
+            "model = AutoModelForVision2Seq.from_pretrained('a/model', revision='main')\n"
+            "print(type(model).__name__)"
+        )
+        environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120
+        )
+    assert done.stdout.strip() == type(model).__name__, done.stderr
+    assert net.requests(part="/resolve/")
+    assert {one.path.split("/")[4] for one in net.requests(part="/resolve/")} == {commit}
 
 
 def test_a_config_of_transformers_of_a_kind_that_is_ours_becomes_ours(tmp_path: Path) -> None:

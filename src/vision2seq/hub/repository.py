@@ -355,6 +355,8 @@ def _is_from_the_network(error: BaseException) -> bool:
 
 
 def _was_cut(error: Exception) -> bool:
-    """Whether a download ended in the middle, so that it can go on from there."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status is None and _is_from_the_network(error)
+    """Whether a download ended in the middle, so that it can go on from there.
+
+    What huggingface_hub itself raises comes before a download, and after attempts of its own.
+    """
+    return _is_from_the_network(error) and type(error).__module__.partition(".")[0] != "huggingface_hub"
