@@ -213,15 +213,8 @@ def _hub_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return
             home, name = found
             files = [{"rfilename": file} for file in sorted(home.commits[name])]
-            body = {
-                "id": repo,
-                "modelId": repo,
-                "sha": name,
-                "siblings": files,
-                "gated": home.gated,
-                "private": False,
-                "tags": [],
-            }
+            body = {"id": repo, "modelId": repo, "sha": name, "siblings": files, "gated": home.gated, "private": False}
+            body |= {"tags": [], "downloads": 0, "likes": 0, "disabled": False}
             self.reply(200, json.dumps(body).encode(), Content_Type="application/json")
 
         def file(self, repo: str, revision: str, file: str) -> None:

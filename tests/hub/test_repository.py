@@ -654,3 +654,16 @@ def test_a_pipeline_takes_all_from_one_commit(net: server.Hub, cache: Path) -> N
     made = pipeline("image-to-text", ID, revision=first, token=False, model_kwargs={"cache_dir": cache})
     assert made.model.config._commit_hash == first
     assert len(net.requests(part="/api/")) == 1
+
+
+def test_a_config_from_elsewhere_has_a_revision_of_its_own(net: server.Hub, cache: Path) -> None:
+    net.commit("else/where", {"config.json": net.repos[ID].commits[net.repos[ID].revisions["main"]]["config.json"]})
+    net.repos[ID].revisions["v1.0"] = net.repos[ID].revisions["main"]
+    for repo in net.repos.values():
+        repo.token = "hf_secret"
+    model = AutoModelForVision2Seq.from_pretrained(
+        ID, config="else/where", revision="v1.0", cache_dir=cache, token="hf_secret"
+    )
+    assert model.config.name_or_path == ID
+    assert net.requests(part="/api/models/else/where/revision/main")
+    assert (cache / "models--else--where").is_dir()
