@@ -273,7 +273,7 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
         ('{"model_type": 3}', r"config.json has no `model_type` key"),
         (
             '{"model_type": "vision-encoder-decodr"}',
-            r"Did you mean 'vision-encoder-decoder'\?.*Known: deit, gpt2",
+            r"Did you mean 'vision-encoder-decoder'\?.*Known: .*deit, .*gpt2",
         ),
         ('{"model_type": "vision-encoder-decoder"}', r"missing: encoder and decoder"),
         ('{"model_type": "vision-encoder-decoder", "encoder": {"model_type": "vit"}}', r"missing: decoder"),
@@ -284,7 +284,7 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
         (
             '{"model_type": "vision-encoder-decoder", "encoder": {"model_type": "vit"}, '
             '"decoder": {"model_type": "x"}}',
-            r"Unknown decoder of type 'x'.*Known: gpt2, trocr",
+            r"Unknown decoder of type 'x'.*Known: .*gpt2, .*trocr",
         ),
         ('{"model_type": "vision-encoder-decoder", "encoder": 3, "decoder": 4}', r"encoder config is a int"),
         ("[1]", r"holds a JSON list, expected an object"),

@@ -51,10 +51,23 @@ GPT2: dict[str, Any] = {
     "bos_token_id": START,
     "eos_token_id": EOS,
 }
+MBART: dict[str, Any] = {
+    "model_type": "mbart",
+    "vocab_size": VOCABULARY,
+    "d_model": 12,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 20,
+    "max_position_embeddings": 16,
+    "dropout": 0.0,
+    "forced_eos_token_id": None,
+}
 DECODERS = {
     "trocr": TROCR,
     "trocr-sinusoidal": TROCR | {"use_learned_position_embeddings": False, "tie_word_embeddings": False},
     "gpt2": GPT2,
+    "mbart": MBART,
+    "bart": MBART | {"model_type": "bart"},
 }
 
 

@@ -23,9 +23,16 @@ ENCODERS: dict[str, tuple[Any, str]] = {
     "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
 }
 DECODERS: dict[str, tuple[Any, str]] = {
+    "bart": (f"{_MODELS}.decoders.bart_config:BartConfig", f"{_MODELS}.decoders.bart:BartForCausalLM"),
+    "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
 }
+# Decoders that cannot look at images in transformers either, where people try them: no wish to have them helps.
+WITHOUT_CROSS_ATTENTION = frozenset(
+    "biogpt bloom codegen cohere falcon gemma gemma2 gpt_neo gpt_neox gptj llama mistral mixtral mpt olmo openai-gpt "
+    "opt phi phi3 qwen2 qwen3 stablelm transfo-xl xlnet".split()
+)
 
 _IMAGE = "vision2seq.processing.image"
 IMAGE_PROCESSORS: dict[str, str] = {
@@ -47,7 +54,12 @@ PROCESSORS: dict[str, Any] = {}
 TOKENIZERS: dict[str, Any] = {}
 
 # What runs one token at a time faster than a decoder's modules do: called with the decoder, may return None.
-STEPS: dict[str, Any] = {"gpt2": "vision2seq.engine.gpt2:step_for", "trocr": "vision2seq.engine.trocr:step_for"}
+STEPS: dict[str, Any] = {
+    "bart": "vision2seq.engine.bart:step_for",
+    "gpt2": "vision2seq.engine.gpt2:step_for",
+    "mbart": "vision2seq.engine.bart:step_for",
+    "trocr": "vision2seq.engine.trocr:step_for",
+}
 
 # What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.
 LOAD_PROCESSOR = "vision2seq.auto:load_processor"
@@ -65,7 +77,8 @@ def knows(values: Mapping[str, Any]) -> bool:
     """Whether the content of a config.json is of a kind that is built here, its halves included."""
     model_type = values.get("model_type")
     if isinstance(COMPOSITES.get(model_type or ""), str):
-        halves = ((values.get("encoder"), ENCODERS), (values.get("decoder"), DECODERS))
+        # Of a decoder that cannot be had anywhere we know as much.
+        halves = ((values.get("encoder"), ENCODERS), (values.get("decoder"), {*DECODERS, *WITHOUT_CROSS_ATTENTION}))
         return all(
             not isinstance(half, Mapping) or half.get("model_type") in table or "model_type" not in half
             for half, table in halves
@@ -92,6 +105,11 @@ def config_class(model_type: str, role: str | None = None) -> Any:
         tables.insert(0, COMPOSITES)
     known: dict[str, Any] = {name: target for table in tables for name, target in table.items()}
     if model_type not in known:
+        if role == "decoder" and model_type in WITHOUT_CROSS_ATTENTION:
+            raise ConfigError(
+                f"A decoder of type {model_type!r} has no cross-attention and so cannot read images, in transformers "
+                f"neither. Expected one of {', '.join(sorted(known))}."
+            )
         what = f"{role} of type" if role else "model type"
         raise ConfigError(
             f"Unknown {what} {model_type!r}.{nearest(model_type, known)} Known: {', '.join(sorted(known))}."

@@ -43,6 +43,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", {}),
     "gpt2, wide": ("gpt2", WIDE_GPT2),
     "gpt2, unscaled": ("gpt2", WIDE_GPT2 | {"scale_attn_weights": False}),
+    "bart": ("bart", {}),
+    "bart, wide": ("bart", WIDE_TROCR | {"scale_embedding": True}),
+    "mbart": ("mbart", {}),
+    "mbart, wide": ("mbart", WIDE_TROCR | {"scale_embedding": True, "tie_word_embeddings": False}),
     "gpt2, layer by layer": ("gpt2", WIDE_GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3}),
 }
 

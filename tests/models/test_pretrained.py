@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 
+from vision2seq.auto import AutoConfig
 from vision2seq.configuration.base import read_json, write_json
 from vision2seq.errors import (
     CheckpointCorruptError,
@@ -207,9 +208,14 @@ def test_configs_that_name_no_model(folder: Path) -> None:
     write_json(folder / "config.json", values | {"model_type": "bert"})
     with pytest.raises(ConfigError, match=r"config of a 'bert' model, expected 'vision-encoder-decoder'"):
         Model.from_pretrained(folder)
-    write_json(folder / "config.json", values | {"decoder": {"model_type": "bart"}})
-    with pytest.raises(ConfigError, match=r"Unknown decoder of type 'bart'.*Known: "):
+    write_json(folder / "config.json", values | {"decoder": {"model_type": "brat"}})
+    with pytest.raises(ConfigError, match=r"Unknown decoder of type 'brat'.*Known: "):
         Model.from_pretrained(folder)
+    for without in ("opt", "bloom", "llama"):
+        write_json(folder / "config.json", values | {"decoder": {"model_type": without}})
+        for load in (Model.from_pretrained, AutoConfig.from_pretrained):
+            with pytest.raises(ConfigError, match=rf"'{without}' has no cross-attention and so cannot read images"):
+                load(folder)
     half = {key: value for key, value in values["encoder"].items() if key != "model_type"}
     write_json(folder / "config.json", values | {"encoder": half})
     with pytest.raises(ConfigError, match=r"encoder config has no `model_type`; expected one such as"):

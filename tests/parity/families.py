@@ -56,6 +56,21 @@ _GPT2 = {
     "bos_token_id": START,
     "eos_token_id": EOS,
 }
+_MBART = {
+    "model_type": "mbart",
+    "vocab_size": VOCABULARY,
+    "d_model": 24,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 4,
+    "decoder_ffn_dim": 40,
+    "encoder_layers": 3,
+    "encoder_attention_heads": 2,
+    "max_position_embeddings": 20,
+    "dropout": 0.0,
+    "bos_token_id": START,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+}
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit": _VIT,
@@ -91,6 +106,11 @@ DECODERS: dict[str, dict[str, Any]] = {
     "gpt2": _GPT2,
     "gpt2-projected": _GPT2 | {"n_embd": 24, "n_inner": 60},
     "gpt2-scaled": _GPT2 | {"scale_attn_by_inverse_layer_idx": True},
+    "mbart": _MBART,
+    "mbart-scaled": _MBART | {"d_model": 32, "scale_embedding": True, "forced_eos_token_id": None},
+    "mbart-untied": _MBART | {"tie_word_embeddings": False, "activation_function": "relu"},
+    "bart": _MBART | {"model_type": "bart"},
+    "bart-scaled": _MBART | {"model_type": "bart", "d_model": 32, "scale_embedding": True},
     "gpt2-unscaled": _GPT2 | {"scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},
 }
 # Every encoder and every decoder once, and the two pairs that people use most.

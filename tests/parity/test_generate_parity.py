@@ -23,7 +23,7 @@ from vision2seq.errors import OptionError  # noqa: E402
 
 torch.set_num_threads(1)
 
-FAMILIES = ["trocr-small", "gpt2"]
+FAMILIES = ["trocr-small", "gpt2", "mbart", "bart"]
 
 
 @pytest.fixture(scope="module")
