@@ -11,7 +11,11 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 _HERE = Path(__file__).resolve().parent
 for _folder in (_HERE, *(_HERE / name for name in ("checkpoints", "generation", "hub", "parity", "training"))):
@@ -24,3 +28,18 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="hub-of-tests-")
 for _name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
     os.environ.pop(_name, None)
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """Unpacks another framework's checkpoint, as ``golden("tensorflow", "vit-gpt2")``; leave it as it is."""
+    top = tmp_path_factory.mktemp("goldens")
+
+    def unpack(framework: str, name: str) -> Path:
+        folder = top / framework / name
+        if not folder.exists():
+            with zipfile.ZipFile(_HERE / "goldens" / framework / f"{name}.zip") as packed:
+                packed.extractall(folder)
+        return folder
+
+    return unpack

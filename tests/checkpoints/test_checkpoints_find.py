@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vision2seq.checkpoints import find_weights
+from vision2seq import hub
+from vision2seq.checkpoints import find_weights, framework_argument
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError
 
 
@@ -149,6 +150,28 @@ def test_order_of_foreign_weights(tmp_path: Path) -> None:
     (tmp_path / "tf_model.h5.index.json").unlink()
     assert find_weights(tmp_path, from_tf=True).format == "safetensors"  # its header says whose layout it has
     assert find_weights(tmp_path).format == "safetensors"
+
+
+def test_what_has_to_be_asked_for(tmp_path: Path) -> None:
+    def argument(path: Path) -> str | None:
+        return framework_argument(hub.find(path))
+
+    assert argument(tmp_path) is None
+    shards(tmp_path, "flax_model.msgpack.index.json", "flax-1.msgpack")
+    assert argument(tmp_path) == "from_flax"
+    (tmp_path / "variables").mkdir()
+    make(tmp_path / "variables", "variables.index")
+    assert argument(tmp_path) == "from_tf"
+    make(tmp_path, "pytorch_model.bin", "x.h5", "x.ckpt.index")
+    assert argument(tmp_path) is None
+    for name, expected in (
+        ("pytorch_model.bin", None),
+        ("flax_model.msgpack.index.json", "from_flax"),
+        ("x.h5", "from_tf"),
+        ("x.ckpt.index", "from_tf"),
+        ("x.ckpt", "from_tf"),
+    ):
+        assert argument(tmp_path / name) == expected
 
 
 def test_foreign_files_by_name(tmp_path: Path) -> None:

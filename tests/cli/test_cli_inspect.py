@@ -127,6 +127,55 @@ def test_other_files(capsys: Captured, tmp_path: Path, options: dict[str, Any], 
         assert found["weights"]["files"] == files
 
 
+@pytest.mark.parametrize(
+    ("framework", "form", "kind", "name", "argument"),
+    [
+        ("tensorflow", "h5", "h5", "TensorFlow", "from_tf"),
+        ("tensorflow", "objects", "bundle", "TensorFlow", "from_tf"),
+        ("flax", "msgpack", "msgpack", "Flax", "from_flax"),
+    ],
+)
+def test_weights_of_other_frameworks(
+    capsys: Captured,
+    golden: Callable[[str, str], Path],
+    tmp_path: Path,
+    framework: str,
+    form: str,
+    kind: str,
+    name: str,
+    argument: str,
+) -> None:
+    tiny.readable(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "generation_config.json").unlink()
+    tiny.write_tokenizer(tmp_path, count=31)
+    shutil.copytree(golden(framework, "vit-gpt2") / form, tmp_path, dirs_exist_ok=True)
+    shutil.copy(golden(framework, "vit-gpt2") / "config.json", tmp_path)
+    found = findings(capsys, tmp_path)
+    weights = found["weights"]
+    assert (weights["format"], weights["framework"], weights["dtype"]) == (kind, name, "float32")
+    assert not any("weights" in problem.lower() for problem in found["problems"])
+    advice = (
+        f"The weights are those of {name}: pass {argument}=True to from_pretrained, or make safetensors of them with "
+        f"`vision2seq convert {tmp_path} DEST`."
+    )
+    assert advice in found["notes"]
+    _, out, _ = inspect(capsys, tmp_path)
+    assert f"{'weights:':<18}{kind} of {name}, {weights['files'][0]}" in out
+    assert f"{'note:':<18}{advice}" in out
+
+
+def test_weights_of_a_framework_whose_reader_is_not_installed(
+    capsys: Captured, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "model.safetensors").rename(folder / "tf_model.h5")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    found = findings(capsys, folder)
+    assert any("those of TensorFlow" in note for note in found["notes"])
+    assert any("h5py" in problem for problem in found["problems"])
+    assert "h5 of TensorFlow, tf_model.h5, " in inspect(capsys, folder)[1]
+
+
 def test_halves_that_are_stored_in_half_precision(capsys: Captured, tmp_path: Path) -> None:
     tiny.readable(tmp_path)
     tiny.model().half().save_pretrained(tmp_path)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision2seq.checkpoints.fill import fill
-    from vision2seq.checkpoints.find import WeightFiles, find_weights
-    from vision2seq.checkpoints.read import read_tensors, stored_dtype
+    from vision2seq.checkpoints.find import WeightFiles, find_weights, framework_argument
+    from vision2seq.checkpoints.read import framework_name, read_tensors, stored_dtype, stored_dtypes
     from vision2seq.checkpoints.report import LoadingReport
     from vision2seq.checkpoints.save import save_weights
 
@@ -21,9 +21,12 @@ __all__ = [
     "WeightFiles",
     "fill",
     "find_weights",
+    "framework_argument",
+    "framework_name",
     "read_tensors",
     "save_weights",
     "stored_dtype",
+    "stored_dtypes",
 ]
 
 _HOMES = {
@@ -31,9 +34,12 @@ _HOMES = {
     "WeightFiles": "find",
     "fill": "fill",
     "find_weights": "find",
+    "framework_argument": "find",
+    "framework_name": "read",
     "read_tensors": "read",
     "save_weights": "save",
     "stored_dtype": "read",
+    "stored_dtypes": "read",
 }
 
 

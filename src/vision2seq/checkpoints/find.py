@@ -46,6 +46,7 @@ _TENSORFLOW = _Framework(
     ("model.ckpt.index", "tf_model.h5", "variables/variables.index"),
     re.compile(r".+\.h5(\.index\.json)?|.+\.index|.+\.data-\d+-of-\d+"),
 )
+_PYTORCH = ("model.safetensors", "pytorch_model.bin")
 _FLAX = _Framework("Flax", "from_flax", ("flax_model.msgpack",), re.compile(r".+\.msgpack(\.index\.json)?"))
 # By the last suffix but for an index of shards; safetensors files say themselves whose layout they have.
 _FORMATS: dict[str, tuple[Format, _Framework | None]] = {
@@ -160,6 +161,24 @@ def find_weights(
             if index is not None:
                 return _sharded(source, index, kind)
     raise _nothing_found(source, foreign, names, variant, use_safetensors, asked)
+
+
+def framework_argument(source: hub.Source) -> str | None:
+    """Return what :func:`find_weights` has to be told to find whatever weights there are.
+
+    Args:
+        source: A folder whose weights have their usual names, or a file.
+
+    Returns:
+        ``"from_tf"`` or ``"from_flax"``; None where PyTorch's weights are there, or none at all.
+    """
+    if source.file is not None:
+        framework = _format_of(source.file)[1]
+        return framework.argument if framework else None
+    for argument, files in ((None, _PYTORCH), *((each.argument, each.files) for each in (_TENSORFLOW, _FLAX))):
+        if any(source.get(name) for file in files for name in (file, file + _SHARDED)):
+            return argument
+    return None
 
 
 def _asked(from_tf: bool, from_flax: bool) -> _Framework | None:

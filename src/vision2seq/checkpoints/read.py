@@ -24,6 +24,7 @@ _READERS: dict[Format, tuple[str, str, str]] = {
     "msgpack": ("msgpack_reader", "read_msgpack", "msgpack_dtypes"),
 }
 _LAYOUTS: dict[Format, str] = {"pickle": "pt", "h5": "tf", "bundle": "tf", "msgpack": "flax"}
+_FRAMEWORKS = {"pt": "PyTorch", "tf": "TensorFlow", "flax": "Flax"}
 _NAMES: dict[str, Callable[[str, Tensor], tuple[str, Tensor]]] = {"tf": from_tensorflow, "flax": from_flax}
 
 
@@ -52,7 +53,7 @@ def read_tensors(
     weight_map = files.weight_map or {}
     for path in _paths(files):
         here = path.relative_to(files.index.parent).as_posix() if files.index else path.name
-        renamed = _NAMES.get(_LAYOUTS.get(files.format) or safetensors_layout(path))
+        renamed = _NAMES.get(_layout(files, path))
         for name, tensor in read(path, will_copy=will_copy):
             if weight_map.get(name, here) == here:  # a name that two shards hold: the index decides
                 new, tensor = renamed(name, tensor) if renamed else (name, tensor)
@@ -67,12 +68,24 @@ def stored_dtype(files: WeightFiles) -> torch.dtype | None:
 
     Reads headers only, where a format has them. Raises what :func:`read_tensors` raises.
     """
+    return next(stored_dtypes(files), None)
+
+
+def stored_dtypes(files: WeightFiles) -> Iterator[torch.dtype]:
+    """Yield the dtype of every floating-point tensor in the files. Reads and raises as :func:`stored_dtype`."""
     dtypes = _function(files.format, 2)
     for path in _paths(files):
-        for dtype in dtypes(path):
-            if dtype.is_floating_point:
-                return dtype
-    return None
+        yield from (dtype for dtype in dtypes(path) if dtype.is_floating_point)
+
+
+def framework_name(files: WeightFiles) -> str:
+    """Return whose names and layouts the files have: PyTorch, TensorFlow or Flax."""
+    layout = _layout(files, files.files[0])
+    return _FRAMEWORKS.get(layout, layout)
+
+
+def _layout(files: WeightFiles, path: Path) -> str:
+    return _LAYOUTS.get(files.format) or safetensors_layout(path)
 
 
 def _paths(files: WeightFiles) -> tuple[Path, ...]:

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(name_or_path: str) -> dict[str, Any]:
-    """Look at every part of a checkpoint without loading its weights into memory.
+    """Look at every part of a checkpoint without loading PyTorch's weights into memory.
 
     Args:
         name_or_path: A folder, the name of a bundled model, or a name on the hub.
@@ -88,17 +88,24 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
     from vision2seq import checkpoints
     from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
 
-    files = checkpoints.find_weights(source)
+    argument = checkpoints.framework_argument(source)
+    files = checkpoints.find_weights(source, from_tf=argument == "from_tf", from_flax=argument == "from_flax")
     found["weights"] = {
         "format": files.format,
+        "framework": checkpoints.framework_name(files),
         "files": [file.name for file in files.files],
         "bytes": files.total_bytes,
-        "dtype": str(checkpoints.stored_dtype(files)).removeprefix("torch."),
     }
+    if argument:
+        found["notes"].append(
+            f"The weights are those of {found['weights']['framework']}: pass {argument}=True to from_pretrained, or "
+            f"make safetensors of them with `vision2seq convert {source} DEST`."
+        )
+    found["weights"]["dtype"] = str(checkpoints.stored_dtype(files)).removeprefix("torch.")
     config = AutoConfig.from_pretrained(source)
     model = AutoModelForVision2Seq._class_for(config).skeleton(config)
     found["weights"]["parameters"] = model.num_parameters()
-    # The tensors stay views of the files: filling a model with them reads nothing but the headers.
+    # PyTorch's tensors stay views of the files: filling a model with them reads nothing but the headers.
     report = checkpoints.fill(
         model,
         model._renamed(checkpoints.read_tensors(files)),
@@ -199,7 +206,10 @@ def _print(found: dict[str, Any]) -> None:
     part(
         "weights",
         lambda p: (
-            f"{p['format']}, {', '.join(p['files'])}, {p['bytes'] / 1e6:.1f} MB of {p['dtype']}"
+            p["format"]
+            + (f" of {p['framework']}" if p["framework"] != "PyTorch" else "")
+            + f", {', '.join(p['files'])}, {p['bytes'] / 1e6:.1f} MB"
+            + (f" of {p['dtype']}" if "dtype" in p else "")
             + (f", {p['parameters'] / 1e6:.2f} M parameters" if "parameters" in p else "")
         ),
     )

@@ -14,6 +14,7 @@ from vision2seq.errors import Vision2SeqError
 
 # Each is a module with `add_arguments(parser)`, which imports nothing heavy, and `run(options) -> status`.
 COMMANDS = {
+    "convert": "make a standard checkpoint of any that can be read",
     "finetune": "train a model on images and their texts",
     "inspect": "say what a checkpoint is, and what is wrong with it",
     "new": "make a new model to train",
