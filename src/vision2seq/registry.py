@@ -21,6 +21,8 @@ COMPOSITE_MODELS: dict[str, Any] = {
 ENCODERS: dict[str, tuple[Any, str]] = {
     "vit": (f"{_MODELS}.encoders.vit_config:ViTConfig", f"{_MODELS}.encoders.vit:ViTModel"),
     "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
+    "donut-swin": (f"{_MODELS}.encoders.swin_config:DonutSwinConfig", f"{_MODELS}.encoders.swin:DonutSwinModel"),
+    "swin": (f"{_MODELS}.encoders.swin_config:SwinConfig", f"{_MODELS}.encoders.swin:SwinModel"),
 }
 DECODERS: dict[str, tuple[Any, str]] = {
     "bart": (f"{_MODELS}.decoders.bart_config:BartConfig", f"{_MODELS}.decoders.bart:BartForCausalLM"),
@@ -47,7 +49,12 @@ IMAGE_PROCESSORS: dict[str, str] = {
     "ViTImageProcessorFast": f"{_IMAGE}.vit:ViTImageProcessor",
 }
 # What stands in for a missing preprocessor_config.json.
-IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {"deit": "DeiTImageProcessor", "vit": "ViTImageProcessor"}
+IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {
+    "deit": "DeiTImageProcessor",
+    "donut-swin": "DonutImageProcessor",
+    "swin": "ViTImageProcessor",
+    "vit": "ViTImageProcessor",
+}
 
 # What users register: by the model_type of a config, and by the name of the class, which files state.
 PROCESSORS: dict[str, Any] = {}

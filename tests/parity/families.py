@@ -28,6 +28,19 @@ _VIT = {
     "image_size": 24,
     "patch_size": 8,
 }
+# Two stages, so that the maps of the images of other sizes stay larger than a window: where one does not, the reference
+# goes on with smaller windows for good, and often fails.
+_SWIN = {
+    "model_type": "swin",
+    "embed_dim": 16,
+    "depths": [2, 2],
+    "num_heads": [2, 4],
+    "window_size": 3,
+    "image_size": 24,
+    "patch_size": 2,
+    "drop_path_rate": 0.0,
+}
+_DONUT_SWIN = _SWIN | {"model_type": "donut-swin"}
 _TROCR = {
     "model_type": "trocr",
     "vocab_size": VOCABULARY,
@@ -80,6 +93,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "vit-grey": _VIT | {"num_channels": 1, "layer_norm_eps": 1e-5},
     "deit": _VIT | {"model_type": "deit"},
     "deit-wide": _VIT | {"model_type": "deit", "image_size": [16, 32], "qkv_bias": False},
+    "swin": _SWIN,
+    "swin-three-stages": _SWIN
+    | {"embed_dim": 8, "depths": [1, 2, 1], "num_heads": [1, 2, 4], "window_size": 2, "layer_norm_eps": 1e-3},
+    "donut-swin": _DONUT_SWIN,
+    "donut-swin-no-qkv-bias": _DONUT_SWIN | {"qkv_bias": False, "mlp_ratio": 2.5, "hidden_act": "relu"},
+    # Neither patches nor windows divide the image, sides of maps are odd.
+    "donut-swin-uneven": _DONUT_SWIN | {"image_size": [35, 26], "window_size": 4, "depths": [4, 1], "num_channels": 1},
+    "donut-swin-wide": _DONUT_SWIN
+    | {"image_size": [20, 44], "patch_size": [2, 3], "window_size": 2, "num_heads": [4, 8]},
 }
 DECODERS: dict[str, dict[str, Any]] = {
     "trocr": _TROCR,

@@ -31,7 +31,8 @@ FIELDS = (
 )
 TROCR = [name for name in NAMES if "gpt2" not in name]
 SINUSOIDAL = ["trocr-stage1", "trocr-sinusoidal-tied", "trocr-odd"]
-SQUARE = [name for name in NAMES if "wide" not in name]
+# Where the reference can read images of other sizes: it takes the square root of the number of learned positions.
+SQUARE = [name for name in NAMES if "wide" not in name or "swin" in name]
 
 
 @cache
@@ -171,9 +172,9 @@ def test_interpolated_positions(name: str) -> None:
         mine = ours(**inputs, interpolate_pos_encoding=True, output_hidden_states=True)
         if name in SQUARE:
             other = theirs(**inputs, interpolate_pos_encoding=True)
-            assert_same(mine.logits, other.logits, what=str(size))
-            assert_same(mine.encoder_last_hidden_state, other.encoder_last_hidden_state, what=str(size))
-        else:  # the reference takes the square root of the number of positions, which is wrong here
+            assert_same(mine.logits, other.logits, what=str(size), atol=5e-5)
+            assert_same(mine.encoder_last_hidden_state, other.encoder_last_hidden_state, what=str(size), atol=5e-5)
+        else:
             grid = ours.encoder.embeddings.patch_embeddings.patch_size
             expected = (size[0] // grid[0]) * (size[1] // grid[1]) + ours.encoder.extra_tokens
             assert mine.encoder_last_hidden_state.shape == (2, expected, 32)

@@ -261,7 +261,7 @@ def _image_processor(encoder: Name | None, config: Any, *, keep_aspect: bool) ->
         return registry.resolve(registry.IMAGE_PROCESSORS["DonutImageProcessor"])(**wanted)
     if encoder is not None:
         return AutoImageProcessor.from_pretrained(encoder, **wanted)
-    name = registry.IMAGE_PROCESSOR_OF_ENCODER[config.model_type]
+    name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(config.model_type, "ViTImageProcessor")
     if name.startswith("DeiT"):
         wanted["do_center_crop"] = False  # the whole picture is to be read
     return registry.resolve(registry.IMAGE_PROCESSORS[name])(**wanted)

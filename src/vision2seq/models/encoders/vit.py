@@ -17,58 +17,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vision2seq.errors import ConfigError, ImageError
+from vision2seq.errors import ConfigError
 from vision2seq.layers.activations import activation
 from vision2seq.layers.attention import attend
 from vision2seq.layers.outputs import EncoderOutput
+from vision2seq.layers.patches import PatchEmbeddings, stretched
 from vision2seq.models.base import PreTrainedModel
 from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ConfigError(f"image_size or patch_size is {value!r}; expected a number of pixels or [height, width].")
-    return int(value[0]), int(value[1])
-
-
-class PatchEmbeddings(nn.Module):
-    """Cuts images (B, C, H, W) into patches and projects each: (B, patches, D), row by row."""
-
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        self.image_size, self.patch_size = _pair(config.image_size), _pair(config.patch_size)
-        self.grid = tuple(size // patch for size, patch in zip(self.image_size, self.patch_size, strict=True))
-        if 0 in self.grid:
-            raise ConfigError(
-                f"patch_size {list(self.patch_size)} does not fit into image_size {list(self.image_size)} (height, "
-                "width); expected at least one patch each way."
-            )
-        self.num_patches = self.grid[0] * self.grid[1]
-        self.projection = nn.Conv2d(config.num_channels, config.hidden_size, self.patch_size, self.patch_size)
-
-    def forward(self, pixel_values: Tensor, any_size: bool = False) -> Tensor:
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != self.projection.in_channels:
-            raise ImageError(
-                f"pixel_values have the shape {list(pixel_values.shape)}; this model expects [images, "
-                f"{self.projection.in_channels}, {self.image_size[0]}, {self.image_size[1]}]."
-            )
-        size = tuple(pixel_values.shape[2:])
-        if not any_size and size != self.image_size:
-            raise ImageError(
-                f"pixel_values are {size[0]}×{size[1]} (height×width); this model was built for "
-                f"{self.image_size[0]}×{self.image_size[1]}. Use the checkpoint's image processor, or pass "
-                "interpolate_pos_encoding=True to read other sizes."
-            )
-        if any(side < patch for side, patch in zip(size, self.patch_size, strict=True)):
-            raise ImageError(
-                f"pixel_values are {size[0]}×{size[1]} (height×width), smaller than one patch of "
-                f"{self.patch_size[0]}×{self.patch_size[1]}; resize the image."
-            )
-        return self.projection(pixel_values).flatten(2).transpose(1, 2)  # B S D
 
 
 class Embeddings(nn.Module):
@@ -97,13 +53,7 @@ class Embeddings(nn.Module):
     def _positions_for(self, height: int, width: int) -> Tensor:
         """Stretch the learned grid of positions (bicubic) over an image of another size."""
         patch, old = self.patch_embeddings.patch_size, self.patch_embeddings.grid
-        new = (height // patch[0], width // patch[1])
-        if new == old:
-            return self.position_embeddings
-        front = self.position_embeddings[:, : self.extra_tokens]
-        grid = self.position_embeddings[:, self.extra_tokens :].view(1, *old, -1).permute(0, 3, 1, 2)  # 1 D h w
-        grid = F.interpolate(grid, size=new, mode="bicubic", align_corners=False)
-        return torch.cat([front, grid.flatten(2).transpose(1, 2)], dim=1)
+        return stretched(self.position_embeddings, self.extra_tokens, old, (height // patch[0], width // patch[1]))
 
 
 class SelfAttention(nn.Module):
