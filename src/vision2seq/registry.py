@@ -19,6 +19,7 @@ COMPOSITE_MODELS: dict[str, Any] = {
 
 # model_type → (config class, module class). One line a family.
 ENCODERS: dict[str, tuple[Any, str]] = {
+    "beit": (f"{_MODELS}.encoders.beit_config:BeitConfig", f"{_MODELS}.encoders.beit:BeitModel"),
     "vit": (f"{_MODELS}.encoders.vit_config:ViTConfig", f"{_MODELS}.encoders.vit:ViTModel"),
     "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
     "donut-swin": (f"{_MODELS}.encoders.swin_config:DonutSwinConfig", f"{_MODELS}.encoders.swin:DonutSwinModel"),

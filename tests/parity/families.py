@@ -40,6 +40,7 @@ _SWIN = {
     "patch_size": 2,
     "drop_path_rate": 0.0,
 }
+_BEIT = _VIT | {"model_type": "beit", "drop_path_rate": 0.0, "use_relative_position_bias": True}
 _DONUT_SWIN = _SWIN | {"model_type": "donut-swin"}
 _TROCR = {
     "model_type": "trocr",
@@ -93,6 +94,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "vit-grey": _VIT | {"num_channels": 1, "layer_norm_eps": 1e-5},
     "deit": _VIT | {"model_type": "deit"},
     "deit-wide": _VIT | {"model_type": "deit", "image_size": [16, 32], "qkv_bias": False},
+    "beit": _BEIT,
+    "beit-shared": _BEIT | {"use_relative_position_bias": False, "use_shared_relative_position_bias": True},
+    "beit-both": _BEIT
+    | {"use_shared_relative_position_bias": True, "use_mean_pooling": False, "layer_scale_init_value": 0.0},
+    "beit-absolute": _BEIT
+    | {"use_relative_position_bias": False, "use_absolute_position_embeddings": True, "use_mask_token": True},
+    "beit-uneven": _BEIT | {"image_size": [26, 40], "hidden_act": "gelu_new", "use_mean_pooling": False},
     "swin": _SWIN,
     "swin-three-stages": _SWIN
     | {"embed_dim": 8, "depths": [1, 2, 1], "num_heads": [1, 2, 4], "window_size": 2, "layer_norm_eps": 1e-3},

@@ -191,3 +191,17 @@ def test_the_encoder_tells_the_image_processor(name: str, processor: str, tmp_pa
     ours.save_pretrained(tmp_path)
     with pytest.warns(UserWarning, match=f"a {processor} for 24x24 pixels"):
         assert type(AutoImageProcessor.from_pretrained(tmp_path)).__name__ == processor
+
+
+# ----------------------------------------------------------------------------------------------------------------- BEiT
+
+
+@pytest.mark.parametrize("name", ["beit", "beit-shared", "beit-both"])
+def test_old_files_hold_the_index_of_positions(name: str, tmp_path: Path) -> None:
+    theirs, ours = models(name)
+    state = dict(theirs.state_dict())
+    for place in ("encoder.encoder", "encoder.encoder.layer.0.attention.attention"):
+        state[f"{place}.relative_position_bias.relative_position_index"] = torch.zeros(10, 10, dtype=torch.long)
+    theirs.config.save_pretrained(tmp_path)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    assert_same(load(tmp_path).encoder(pixels(ours))[0], ours.encoder(pixels(ours))[0])
