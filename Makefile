@@ -10,13 +10,14 @@ FLAX := .venv-fixtures-flax
 NATIVE := $(wildcard src/vision2seq/engine/native/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint types own parity transformers5 bench bench-lines fixtures fuzz printed-line sanitize clean
+.PHONY: help demo test lint types own parity transformers5 bench bench-lines bench-foreign fixtures fuzz printed-line sanitize clean
 
 help:
 	@echo "make demo    install, and read the example images with the bundled model"
 	@echo "make test    lint, types, the package's tests, then parity with transformers 4.57.6 and exchange with 5.23"
 	@echo "make bench   measure against transformers 4.57.6, side by side (quiet machine, some minutes)"
 	@echo "make bench-lines  measure the bundled model against tesseract and PP-OCRv6 on the same lines (quiet machine)"
+	@echo "make bench-foreign  measure how TensorFlow's and Flax' files are read (quiet machine; after make fixtures)"
 	@echo "make fuzz    read 10,000 damaged weight files"
 	@echo "make fixtures  make the TensorFlow and Flax checkpoints of the tests anew (large downloads)"
 	@echo "make printed-line  make the bundled model anew, from fonts and texts to the checkpoint (two hours)"
@@ -53,6 +54,10 @@ bench: $(PARITY)/.installed
 
 bench-lines: $(PEERS)/.installed
 	$(PEERS)/bin/python benchmarks/printed_line.py --out benchmarks/printed_line.json
+
+# Compares with transformers and the frameworks in the environments of `make fixtures`, as far as they are there.
+bench-foreign: $(VENV)/.dev
+	$(VENV)/bin/python benchmarks/foreign.py --out benchmarks/foreign.json
 
 printed-line: $(VENV)/.dev
 	PYTHON=$(CURDIR)/$(VENV)/bin/python recipes/printed-line/build.sh outputs/printed-line
