@@ -41,6 +41,12 @@ _SWIN = {
     "drop_path_rate": 0.0,
 }
 _BEIT = _VIT | {"model_type": "beit", "drop_path_rate": 0.0, "use_relative_position_bias": True}
+_DINOV2 = {key: value for key, value in _VIT.items() if key != "intermediate_size"} | {
+    "model_type": "dinov2",
+    "mlp_ratio": 2,
+    "layerscale_value": 0.5,
+}
+_DINOV2_WITH_REGISTERS = _DINOV2 | {"model_type": "dinov2_with_registers", "num_register_tokens": 3}
 _DONUT_SWIN = _SWIN | {"model_type": "donut-swin"}
 _TROCR = {
     "model_type": "trocr",
@@ -100,7 +106,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
     | {"use_shared_relative_position_bias": True, "use_mean_pooling": False, "layer_scale_init_value": 0.0},
     "beit-absolute": _BEIT
     | {"use_relative_position_bias": False, "use_absolute_position_embeddings": True, "use_mask_token": True},
+    "beit-long": _BEIT | {"image_size": [16, 64], "use_absolute_position_embeddings": True},
     "beit-uneven": _BEIT | {"image_size": [26, 40], "hidden_act": "gelu_new", "use_mean_pooling": False},
+    "dinov2": _DINOV2,
+    "dinov2-gated": _DINOV2 | {"use_swiglu_ffn": True, "use_mask_token": False, "qkv_bias": False},
+    "dinov2-long": _DINOV2 | {"image_size": [16, 64], "hidden_act": "gelu_new"},
+    "dinov2-with-registers": _DINOV2_WITH_REGISTERS,
+    "dinov2-with-registers-gated": _DINOV2_WITH_REGISTERS | {"use_swiglu_ffn": True, "num_register_tokens": 1},
     "swin": _SWIN,
     "swin-three-stages": _SWIN
     | {"embed_dim": 8, "depths": [1, 2, 1], "num_heads": [1, 2, 4], "window_size": 2, "layer_norm_eps": 1e-3},

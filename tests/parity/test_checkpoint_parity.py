@@ -238,7 +238,18 @@ def test_config_round_trip_keeps_every_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["ViTConfig", "DeiTConfig", "BeitConfig", "DonutSwinConfig", "SwinConfig", "TrOCRConfig", "GPT2Config"]
+    "kind",
+    [
+        "ViTConfig",
+        "DeiTConfig",
+        "BeitConfig",
+        "Dinov2Config",
+        "Dinov2WithRegistersConfig",
+        "DonutSwinConfig",
+        "SwinConfig",
+        "TrOCRConfig",
+        "GPT2Config",
+    ],
 )
 def test_defaults_are_those_of_the_reference(kind: str) -> None:
     from vision2seq import registry

@@ -205,3 +205,22 @@ def test_old_files_hold_the_index_of_positions(name: str, tmp_path: Path) -> Non
     theirs.config.save_pretrained(tmp_path)
     torch.save(state, tmp_path / "pytorch_model.bin")
     assert_same(load(tmp_path).encoder(pixels(ours))[0], ours.encoder(pixels(ours))[0])
+
+
+# --------------------------------------------------------------------------------------------------- BEiT and DINOv2
+
+
+@pytest.mark.parametrize(
+    ("model_type", "front"), [("beit", 1), ("dinov2", 1), ("dinov2_with_registers", 5)], ids=lambda value: str(value)
+)
+def test_positions_of_a_grid_that_is_no_square(model_type: str, front: int) -> None:
+    """The reference cannot run such a model."""
+    values = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": [16, 40]}
+    config = registry.config_class(model_type)(**values, patch_size=8, use_absolute_position_embeddings=True)
+    ours = registry.model_class(model_type, "encoder")._from_config(config).eval()
+    assert ours(torch.randn(2, 3, 16, 40)).last_hidden_state.shape == (2, 10 + front, 16)
+    assert ours(torch.randn(2, 3, 33, 40)).last_hidden_state.shape == (2, 20 + front, 16)
+    with pytest.raises(ImageError, match=r"are 7×40 \(height×width\), smaller than one patch of 8×8"):
+        ours(torch.randn(2, 3, 7, 40))
+    with pytest.raises(ImageError, match=r"this model expects \[images, 3, 16, 40\]"):
+        ours(torch.randn(2, 1, 16, 40))

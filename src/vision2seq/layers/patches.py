@@ -5,6 +5,7 @@ B images, C channels, H W pixels, S patches, D channels of a token, h w rows and
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -80,6 +81,15 @@ class PatchEmbeddings(nn.Module):
                 f"{self.patch_size[0]}×{self.patch_size[1]}; resize the image."
             )
         return self.projection(pixel_values).flatten(2).transpose(1, 2)  # B S D
+
+
+def square_grid(grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The grid that learned positions of so many patches span: a square if the number is one, whatever the config says.
+
+    Families that stretch positions on their own take it so in the reference, and models have been trained so.
+    """
+    side = math.isqrt(grid[0] * grid[1])
+    return (side, side) if side * side == grid[0] * grid[1] else grid
 
 
 def stretched(

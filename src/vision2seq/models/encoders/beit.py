@@ -25,7 +25,7 @@ from vision2seq.layers.activations import activation
 from vision2seq.layers.attention import attend
 from vision2seq.layers.drop_path import drop_path, rates
 from vision2seq.layers.outputs import EncoderOutput
-from vision2seq.layers.patches import PatchEmbeddings, stretched
+from vision2seq.layers.patches import PatchEmbeddings, square_grid, stretched
 from vision2seq.models.base import PreTrainedModel
 from vision2seq.models.encoders.beit_config import BeitConfig
 
@@ -51,7 +51,7 @@ class Embeddings(nn.Module):
         grid = (pixel_values.shape[2] // patch[0], pixel_values.shape[3] // patch[1])
         x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         if self.position_embeddings is not None:
-            x = x + stretched(self.position_embeddings, 1, self.patch_embeddings.grid, grid)
+            x = x + stretched(self.position_embeddings, 1, square_grid(self.patch_embeddings.grid), grid)
         return self.dropout(x), grid
 
 
