@@ -338,6 +338,13 @@ def test_a_conversion_that_ends_early_leaves_nothing(
     assert only(tmp_path / "new")
 
 
+def test_a_file_without_a_config(capsys: Captured, golden: Golden, tmp_path: Path) -> None:
+    said = refused(capsys, golden("tensorflow", "vit-gpt2") / "objects" / "model.ckpt.index", tmp_path / "new")
+    assert "holds no config.json" in said
+    assert said.endswith(" To convert the file alone, pass --config.\n")
+    assert only(tmp_path)
+
+
 def test_models_of_other_types(capsys: Captured, source: Path, tmp_path: Path) -> None:
     (source / "config.json").write_text(json.dumps(tiny.VIT), encoding="utf-8")
     assert "Unrecognized configuration class" in refused(capsys, source, tmp_path / "new")

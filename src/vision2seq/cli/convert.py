@@ -14,7 +14,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vision2seq.errors import CheckpointCorruptError, OptionError, UnsupportedError, WeightsMismatchError
+from vision2seq.errors import (
+    CheckpointCorruptError,
+    CheckpointNotFoundError,
+    OptionError,
+    UnsupportedError,
+    WeightsMismatchError,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,6 +123,7 @@ def convert(
 
     Raises:
         OptionError: The destination holds something.
+        CheckpointNotFoundError: No such source, no weights in it, or no config beside them.
         UnsupportedError: A model that only transformers has.
         WeightsMismatchError: No tensor of the source belongs to the model, or shapes disagree.
         CheckpointCorruptError: What was written reads back otherwise.
@@ -132,7 +139,12 @@ def convert(
     target = _free(destination)
     parse_size(max_shard_size)
     source = hub.find(name_or_path, dict(finding or {}))
-    loaded = AutoConfig.from_pretrained(source if config is None else hub.find_beside(source, config))
+    try:
+        loaded = AutoConfig.from_pretrained(source if config is None else hub.find_beside(source, config))
+    except CheckpointNotFoundError as error:
+        if config is not None or source.file is None:
+            raise
+        raise CheckpointNotFoundError(f"{error} To convert the file alone, pass --config.") from None
     model_class = AutoModelForVision2Seq._class_for(loaded)
     if not isinstance(loaded, Config) or model_class is None:
         raise UnsupportedError(
