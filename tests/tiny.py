@@ -62,12 +62,29 @@ MBART: dict[str, Any] = {
     "dropout": 0.0,
     "forced_eos_token_id": None,
 }
+BERT: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 20,
+    "max_position_embeddings": 16,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+}
 DECODERS = {
     "trocr": TROCR,
     "trocr-sinusoidal": TROCR | {"use_learned_position_embeddings": False, "tie_word_embeddings": False},
     "gpt2": GPT2,
     "mbart": MBART,
     "bart": MBART | {"model_type": "bart"},
+    "bert": BERT,
+    "bert-generation": BERT | {"model_type": "bert-generation"},
+    "electra": BERT | {"model_type": "electra", "embedding_size": 8},
+    "roberta": BERT | {"model_type": "roberta", "max_position_embeddings": 18},
 }
 
 

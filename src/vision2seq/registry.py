@@ -32,9 +32,21 @@ ENCODERS: dict[str, tuple[Any, str]] = {
 }
 DECODERS: dict[str, tuple[Any, str]] = {
     "bart": (f"{_MODELS}.decoders.bart_config:BartConfig", f"{_MODELS}.decoders.bart:BartForCausalLM"),
+    "bert": (f"{_MODELS}.decoders.bert_config:BertConfig", f"{_MODELS}.decoders.bert:BertLMHeadModel"),
+    "bert-generation": (
+        f"{_MODELS}.decoders.bert_config:BertGenerationConfig",
+        f"{_MODELS}.decoders.bert:BertGenerationDecoder",
+    ),
+    "camembert": (f"{_MODELS}.decoders.bert_config:CamembertConfig", f"{_MODELS}.decoders.bert:CamembertForCausalLM"),
+    "electra": (f"{_MODELS}.decoders.bert_config:ElectraConfig", f"{_MODELS}.decoders.bert:ElectraForCausalLM"),
     "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
+    "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.bert:RobertaForCausalLM"),
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
+    "xlm-roberta": (
+        f"{_MODELS}.decoders.bert_config:XLMRobertaConfig",
+        f"{_MODELS}.decoders.bert:XLMRobertaForCausalLM",
+    ),
 }
 # Decoders that cannot look at images in transformers either, where people try them: no wish to have them helps.
 WITHOUT_CROSS_ATTENTION = frozenset(
@@ -69,9 +81,15 @@ TOKENIZERS: dict[str, Any] = {}
 # What runs one token at a time faster than a decoder's modules do: called with the decoder, may return None.
 STEPS: dict[str, Any] = {
     "bart": "vision2seq.engine.bart:step_for",
+    "bert": "vision2seq.engine.bert:step_for",
+    "bert-generation": "vision2seq.engine.bert:step_for",
+    "camembert": "vision2seq.engine.bert:step_for",
+    "electra": "vision2seq.engine.bert:step_for",
     "gpt2": "vision2seq.engine.gpt2:step_for",
     "mbart": "vision2seq.engine.bart:step_for",
+    "roberta": "vision2seq.engine.bert:step_for",
     "trocr": "vision2seq.engine.trocr:step_for",
+    "xlm-roberta": "vision2seq.engine.bert:step_for",
 }
 
 # What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.

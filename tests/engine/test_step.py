@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(program.library() is None, reason="the package w
 # Wider than any vector, and no multiple of one.
 WIDE: dict[str, Any] = {"vocab_size": 301, "max_position_embeddings": 40}
 WIDE_TROCR = WIDE | {"d_model": 88, "decoder_ffn_dim": 203}
+WIDE_BERT = WIDE | {"hidden_size": 88, "intermediate_size": 203}
 WIDE_GPT2 = {"vocab_size": 301, "n_embd": 88, "n_inner": 203}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "learned": ("trocr", {}),
@@ -47,6 +48,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bart, wide": ("bart", WIDE_TROCR | {"scale_embedding": True}),
     "mbart": ("mbart", {}),
     "mbart, wide": ("mbart", WIDE_TROCR | {"scale_embedding": True, "tie_word_embeddings": False}),
+    **{name: (name, {}) for name in ("bert", "bert-generation", "electra", "roberta")},
+    **{f"{name}, wide": (name, WIDE_BERT) for name in ("bert", "bert-generation", "electra", "roberta")},
+    "bert, untied": ("bert", WIDE_BERT | {"tie_word_embeddings": False, "hidden_act": "gelu_new"}),
     "gpt2, layer by layer": ("gpt2", WIDE_GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3}),
 }
 

@@ -289,6 +289,9 @@ def wide(decoder: str) -> VisionEncoderDecoderConfig:
     }
     if decoder == "gpt2":
         sizes = {"n_embd": 64, "vocab_size": 500, "initializer_range": 0.05}
+    elif tiny.DECODERS[decoder].keys() >= tiny.BERT.keys():
+        sizes = {"hidden_size": 64, "intermediate_size": 128, "vocab_size": 500, "initializer_range": 0.05}
+        sizes["embedding_size"] = 48  # only ELECTRA's
     else:
         sizes["init_std"] = 0.05
     return tiny.config(decoder, encoder={"hidden_size": 80, "intermediate_size": 160, "image_size": 64}, more=sizes)
@@ -306,7 +309,7 @@ def test_fresh_weights(decoder: str, encoder: str) -> None:
     assert built.training
     residual = 0.05 / math.sqrt(2 * 2)
     for name, tensor in built.state_dict().items():
-        norm = any(part in name for part in ("layernorm", "layer_norm", ".ln_"))
+        norm = any(part in name.lower() for part in ("layernorm", "layer_norm", ".ln_"))
         if norm or name.endswith("bias"):
             assert tensor.eq(1.0 if norm and name.endswith("weight") else 0.0).all(), name
             continue

@@ -228,6 +228,17 @@ def test_configs_that_name_no_model(folder: Path) -> None:
         Model(tiny.config().encoder)  # type: ignore[arg-type]
 
 
+def test_positions_that_are_not_built() -> None:
+    with pytest.raises(UnsupportedError, match=r"position_embedding_type is 'relative_key'; only 'absolute' is built"):
+        tiny.model("bert", more={"position_embedding_type": "relative_key"})
+    with pytest.raises(ConfigError, match=r"hidden_size 12 is no multiple of num_attention_heads 5"):
+        tiny.model("bert", more={"num_attention_heads": 5})
+    with pytest.raises(ConfigError, match=r"d_model 12 is no multiple of decoder_attention_heads 5"):
+        tiny.model("mbart", more={"decoder_attention_heads": 5})
+    with pytest.raises(ConfigError, match=r"counted from pad_token_id, which is None"):
+        tiny.model("roberta", more={"pad_token_id": None})
+
+
 def test_unknown_arguments(folder: Path) -> None:
     with pytest.raises(
         UnknownOptionError, match=r"unknown argument 'output_atentions'.*Did you mean 'output_attentions'\?"

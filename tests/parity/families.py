@@ -91,6 +91,20 @@ _MBART = {
     "pad_token_id": PAD,
     "eos_token_id": EOS,
 }
+_BERT = {
+    "model_type": "bert",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 20,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "pad_token_id": PAD,
+}
+# Positions are counted from PAD + 1: there are 20 for texts.
+_ROBERTA = _BERT | {"model_type": "roberta", "max_position_embeddings": 22, "type_vocab_size": 1}
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "vit": _VIT,
@@ -153,6 +167,17 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mbart-untied": _MBART | {"tie_word_embeddings": False, "activation_function": "relu"},
     "bart": _MBART | {"model_type": "bart"},
     "bart-scaled": _MBART | {"model_type": "bart", "d_model": 32, "scale_embedding": True},
+    "bert": _BERT,
+    "bert-equal": _BERT | {"hidden_size": 32, "layer_norm_eps": 1e-3, "hidden_act": "gelu_new"},
+    "bert-untied": _BERT | {"tie_word_embeddings": False, "hidden_act": "relu"},
+    "bert-generation": _BERT | {"model_type": "bert-generation"},
+    "electra": _BERT | {"model_type": "electra", "embedding_size": 16, "hidden_act": "relu"},
+    "electra-equal": _BERT | {"model_type": "electra", "embedding_size": 24},
+    "roberta": _ROBERTA,
+    "roberta-untied": _ROBERTA | {"tie_word_embeddings": False, "hidden_act": "relu"},
+    "roberta-pad-3": _ROBERTA | {"pad_token_id": 3, "max_position_embeddings": 24, "hidden_size": 32},
+    "xlm-roberta": _ROBERTA | {"model_type": "xlm-roberta"},
+    "camembert": _ROBERTA | {"model_type": "camembert"},
     "gpt2-unscaled": _GPT2 | {"scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},
 }
 # Every encoder and every decoder once, and the two pairs that people use most.

@@ -14,7 +14,7 @@ import torch
 
 transformers = pytest.importorskip("transformers", reason="parity runs where transformers 4.57.6 is installed")
 
-from families import EOS, PAD, START, VOCABULARY, assert_same, ids, pixels, reference_model  # noqa: E402
+from families import DECODERS, EOS, PAD, START, VARIANTS, VOCABULARY, assert_same, ids, pixels, reference_model  # noqa: E402
 from option_sets import option_sets  # noqa: E402
 
 import vision2seq  # noqa: E402
@@ -23,7 +23,9 @@ from vision2seq.errors import OptionError  # noqa: E402
 
 torch.set_num_threads(1)
 
-FAMILIES = ["trocr-small", "gpt2", "mbart", "bart"]
+# A buffer of theirs that 4.57.6 leaves without numbers after loading.
+SINUSOIDAL = ["trocr-stage1", "trocr-sinusoidal-tied", "trocr-odd"]
+FAMILIES = ["trocr-small", "gpt2", "mbart", "bert", "roberta"]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,15 @@ def test_random_options(folders: dict[str, Path], name: str, part: int) -> None:
         compared += 1
     assert compared >= 16
     assert len(different) > 10
+
+
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if name not in SINUSOIDAL])
+def test_greedy_and_beam_of_every_decoder(decoder: str, tmp_path: Path) -> None:
+    name = next(name for name, (_, half) in VARIANTS.items() if half == decoder)
+    reference_model(name).save_pretrained(tmp_path)
+    theirs, ours = _pair(tmp_path)
+    for options in ({}, {"num_beams": 3}, {"num_beams": 4, "num_return_sequences": 3, "no_repeat_ngram_size": 2}):
+        same_ids(*both(theirs, ours, pixels(theirs, 3), max_length=15, **options), options)
 
 
 # ------------------------------------------------------------------------------------------------ what is returned
@@ -392,7 +403,7 @@ def test_text_is_not_cut_at_twenty_by_nobodys_wish(name: str, tmp_path: Path) ->
     decoder = families.VARIANTS[name][1]
     key = "n_positions" if decoder.startswith("gpt2") else "max_position_embeddings"
     kept = families.DECODERS[decoder]
-    families.DECODERS[decoder] = kept | {key: 40}
+    families.DECODERS[decoder] = kept | {key: 40 + kept[key] - 20}  # RoBERTa's first rows are not for texts
     try:
         reference_model(name, eos_token_id=None).save_pretrained(tmp_path)
     finally:
