@@ -251,11 +251,11 @@ def test_a_bundled_model_that_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_what_is_no_checkpoint_is_said(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFoundError, match=r"look up printed_line .*Did you mean 'printed-line'"):
+    with pytest.raises(CheckpointNotFoundError, match=r"'printed_line' is not a local .*Did you mean 'printed-line'"):
         AutoModelForVision2Seq.from_pretrained("printed_line")
     with pytest.raises(CheckpointNotFoundError, match="is not a local folder"):
         AutoModelForVision2Seq.from_pretrained(tmp_path / "nothing")
-    with pytest.raises(CheckpointNotFoundError, match=r"look up owner/name .*pass a local folder"):
+    with pytest.raises(CheckpointNotFoundError, match=r"'owner/name' is not a local folder; we couldn't connect"):
         AutoModelForVision2Seq.from_pretrained("owner/name")
     with pytest.raises(OptionError, match=r"named by a folder's path or a name; found None"):
         AutoModelForVision2Seq.from_pretrained(None)

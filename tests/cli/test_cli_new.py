@@ -151,7 +151,7 @@ def test_calls_that_are_wrong(capsys: Captured, tmp_path: Path, characters: Path
         ([tmp_path / "m", *spelled, "--decoder-set", "vocab_size=9"], "The tokenizer has 15 tokens, the decoder 9."),
         (
             [tmp_path / "m", "--encoder", "vitt", "--decoder", "trocr", "--characters", characters],
-            "'vitt' is no family of encoders (deit, vit) and no checkpoint. Did you mean 'vit'? 'vitt' is n",
+            "and no checkpoint. Did you mean 'vit'? 'vitt' is not a local folder",
         ),
         (
             [tmp_path / "m", "--encoder", "vit", "--decoder", encoder, "--tokenizer", whole],

@@ -301,7 +301,7 @@ def test_an_image_with_the_name_of_a_command(
     [
         ("absent", "'absent' is not a local folder"),
         ("printed-lines", "Did you mean 'printed-line'?"),
-        ("owner/model", "downloads are not built in this release"),
+        ("owner/model", "we couldn't connect to"),
     ],
 )
 def test_a_model_that_is_not_there(capsys: Captured, images: Path, name: str, message: str) -> None:

@@ -294,14 +294,16 @@ def test_offline(net: server.Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_server_that_is_down(net: server.Hub, cache: Path) -> None:
     AutoModelForVision2Seq.from_pretrained(ID, cache_dir=cache)
     net.down = 503
-    with pytest.warns(UserWarning, match=r"couldn't connect .*HTTP 503.*The files in the cache are used.*at commit"):
+    with pytest.warns(UserWarning, match=r"could not be asked about '.*HTTP 503.*The files in the cache are used, of"):
         assert AutoModelForVision2Seq.from_pretrained(ID, cache_dir=cache)
-    with pytest.raises(OSError, match=r"couldn't connect to 'http.*' to look up a/b \(HTTP 503\).*the cached files at"):
+    with pytest.raises(
+        OSError, match=r"'a/b' is not a local folder; we couldn't connect to 'http.*\(HTTP 503\).*the cached f"
+    ):
         AutoConfig.from_pretrained("a/b", cache_dir=cache)
 
 
 def test_nobody_listens(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotCachedError, match=r"couldn't connect to 'http://127.0.0.1:9'.*pass a local folder"):
+    with pytest.raises(NotCachedError, match=r"couldn't connect to 'http://127.0.0.1:9'.*Check the name, the"):
         AutoConfig.from_pretrained("a/b", cache_dir=cache)
     with pytest.raises(NotCachedError, match=r"Did you mean 'printed-line'\?"):
         AutoConfig.from_pretrained("printed_line", cache_dir=cache)

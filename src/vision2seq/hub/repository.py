@@ -133,9 +133,10 @@ class Repository(Source):
                 f"has it.{self._hint}"
             )
         if failure is not None:
-            self._why_offline = "the server gave no answer"
+            self._why_offline = "the server could not tell what there is"
             warnings.warn(
-                f"{str(failure).split('. ')[0]}. The files in the cache are used: {self.repo!r} at commit {commit}.",
+                f"{self._endpoint} could not be asked about {self.repo!r} ({_reason(cause)}). The files in the cache "
+                f"are used, of commit {commit}.",
                 UserWarning,
                 stacklevel=6,
             )
@@ -307,14 +308,13 @@ class Repository(Source):
                 "that can be written to, or load it where it can and use local_files_only=True here."
             )
         if _is_from_the_network(error):
-            reason = f"HTTP {status}" if status else f"{type(error).__name__}: {error}".split("\n")[0]
             if full is None:
                 return NotCachedError(
-                    f"We couldn't connect to '{self._endpoint}' to look up {self.name} ({reason}), and couldn't find "
-                    f"it in the cached files at {self._home.parent}. Check the connection and HF_ENDPOINT, or pass a "
-                    f"local folder.{self._hint}"
+                    f"{self.name!r} is not a local folder; we couldn't connect to '{self._endpoint}' to look it up "
+                    f"({_reason(error)}), and couldn't find it in the cached files at {self._home.parent}. Check the "
+                    f"name, the connection and HF_ENDPOINT.{self._hint}"
                 )
-            return DownloadError(f"{what} could not be downloaded from {self._endpoint} ({reason}). Try again.")
+            return DownloadError(f"{what} could not be downloaded from {self._endpoint} ({_reason(error)}). Try again.")
         first = str(error).strip().split("\n")[0]
         return DownloadError(f"{what} could not be fetched from {self._endpoint}: {first} Try again.")
 
@@ -352,6 +352,12 @@ def _is_from_the_network(error: BaseException) -> bool:
         return True
     # huggingface_hub says "not in the cache" when it could not connect, and keeps the reason.
     return error.__cause__ is not None and package == "huggingface_hub" and _is_from_the_network(error.__cause__)
+
+
+def _reason(error: BaseException | None) -> str:
+    """Why a server could not be asked, in a few words."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"HTTP {status}" if status else f"{type(error).__name__}: {error}".split("\n")[0]
 
 
 def _was_cut(error: Exception) -> bool:
