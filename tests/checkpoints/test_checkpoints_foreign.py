@@ -18,6 +18,7 @@ from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
+GOLDENS = Path(__file__).parents[1] / "goldens"
 Golden = Callable[[str, str], Path]
 Model = VisionEncoderDecoderModel
 
@@ -72,6 +73,20 @@ def test_folders(tensorflow: Path, tmp_path: Path, form: str) -> None:
     else:
         with pytest.raises(OSError, match=r"There are weights of TensorFlow: pass from_tf=True to read them"):
             quietly(tmp_path)
+
+
+@pytest.mark.parametrize("framework", ["tensorflow", "flax"])
+@pytest.mark.parametrize("name", ["deit-bert", "swin-roberta", "vit-bart", "vit-bert", "vit-roberta"])
+def test_other_families(golden: Golden, framework: str, name: str) -> None:
+    if not (GOLDENS / framework / f"{name}.zip").exists():
+        pytest.skip(f"no fixture {name} of {framework}")
+    folder = golden(framework, name)
+    file = folder / ("h5/tf_model.h5" if framework == "tensorflow" else "msgpack/flax_model.msgpack")
+    config = VisionEncoderDecoderConfig.from_pretrained(folder)
+    argument = {"from_tf": True} if framework == "tensorflow" else {"from_flax": True}
+    model, info = Model.from_pretrained(file, config=config, output_loading_info=True, **argument)
+    assert same(model, folder)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["error_msgs"]
 
 
 @pytest.mark.parametrize("form", ["h5", "h5-sharded", "objects", "names", "trained", "saved-model"])

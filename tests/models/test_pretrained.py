@@ -228,6 +228,48 @@ def test_configs_that_name_no_model(folder: Path) -> None:
         Model(tiny.config().encoder)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_the_decoder_of_a_whole_bart(tmp_path: Path, prefix: str) -> None:
+    """Its files hold the embeddings as what both halves share; the encoder's tensors are unexpected."""
+    decoder = tiny.model("bart", more={"d_model": 16}).decoder
+    tensors = {name.removeprefix("model."): tensor for name, tensor in decoder.state_dict().items()}
+    del tensors["lm_head.weight"]
+    tensors["shared.weight"] = tensors.pop("decoder.embed_tokens.weight")
+    tensors["encoder.layernorm_embedding.bias"] = torch.ones(16)
+    tiny.model().encoder.save_pretrained(tmp_path / "encoder")
+    decoder.save_pretrained(tmp_path / "bart", state_dict={f"{prefix}{name}": t for name, t in tensors.items()})
+    with pytest.warns(UserWarning, match=r"encoder\.layernorm_embedding\.bias"):
+        joined = Model.from_encoder_decoder_pretrained(tmp_path / "encoder", tmp_path / "bart")
+    assert all(torch.equal(value, joined.decoder.state_dict()[key]) for key, value in decoder.state_dict().items())
+
+
+@pytest.mark.parametrize("decoder", ["bert", "roberta", "electra", "bert-generation"])
+def test_a_half_without_cross_attention(tmp_path: Path, decoder: str) -> None:
+    """What the file has is taken over, old buffers and poolers are no matter, and cross-attention is drawn."""
+    whole = tiny.model(decoder).decoder
+    tensors = {name: tensor for name, tensor in whole.state_dict().items() if "crossattention" not in name}
+    prefix = whole.base_model_prefix
+    tensors[f"{prefix}.embeddings.position_ids"] = torch.arange(16)[None]
+    tensors[f"{prefix}.pooler.dense.bias"] = torch.zeros(12)
+    tiny.model().encoder.save_pretrained(tmp_path / "encoder")
+    whole.save_pretrained(tmp_path / "half", state_dict=tensors)
+    values = read_json(tmp_path / "half" / "config.json")
+    write_json(tmp_path / "half" / "config.json", values | {"is_decoder": False, "add_cross_attention": False})
+    with pytest.warns(UserWarning, match="crossattention") as caught:
+        joined = Model.from_encoder_decoder_pretrained(tmp_path / "encoder", tmp_path / "half")
+    assert not any("pooler" in str(w.message) or "position_ids" in str(w.message) for w in caught)
+    found = joined.decoder.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in whole.state_dict().items() if name in tensors)
+    drawn = found[f"{prefix}.encoder.layer.1.crossattention.self.key.weight"]
+    assert 0.01 < float(drawn.std()) < 0.03
+    assert found[f"{prefix}.encoder.layer.1.crossattention.self.key.bias"].eq(0).all()
+    assert joined.config.decoder.add_cross_attention is True
+    assert joined(tiny.pixels(), tiny.ids()).logits.isfinite().all()
+    alone = type(whole).from_pretrained(tmp_path / "half")
+    with pytest.raises(OptionError, match=rf"This {decoder} has no cross-attention and cannot read images"):
+        alone(tiny.ids(), encoder_hidden_states=torch.zeros(2, 3, 12))
+
+
 def test_positions_that_are_not_built() -> None:
     with pytest.raises(UnsupportedError, match=r"position_embedding_type is 'relative_key'; only 'absolute' is built"):
         tiny.model("bert", more={"position_embedding_type": "relative_key"})

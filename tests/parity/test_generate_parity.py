@@ -459,3 +459,20 @@ def test_from_encoder_decoder_pretrained(tmp_path: Path) -> None:
     same_ids(expected, ours.generate(images, max_length=12))
     config = ours.config
     assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (48, 49, 49)
+
+
+@pytest.mark.parametrize("decoder", ["mbart", "bart", "bert", "bert-generation", "electra", "roberta", "camembert"])
+def test_from_other_decoders_pretrained(tmp_path: Path, decoder: str) -> None:
+    name = next(name for name, (_, half) in VARIANTS.items() if half == decoder)
+    made = reference_model(name)
+    for half in ("encoder", "decoder"):
+        getattr(made, half).save_pretrained(tmp_path / half)
+    folders = tmp_path / "encoder", tmp_path / "decoder"
+    theirs = transformers.VisionEncoderDecoderModel.from_encoder_decoder_pretrained(*folders)
+    ours = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(*folders)
+    with torch.no_grad():
+        ours.enc_to_dec_proj.load_state_dict(theirs.enc_to_dec_proj.state_dict())
+    images = pixels(theirs, 2)
+    options = {"max_length": 12, "decoder_start_token_id": EOS, "pad_token_id": PAD, "eos_token_id": EOS}
+    for beams in (1, 3):
+        same_ids(*both(theirs, ours, images, num_beams=beams, **options))

@@ -71,9 +71,10 @@ def _config(source: Source, found: dict[str, Any]) -> None:
             return
         found[half] = {
             "family": part.model_type,
-            "layers": part.num_hidden_layers,
+            # BART's other names are those of the encoder that it had.
+            "layers": getattr(part, "decoder_layers", part.num_hidden_layers),
             "width": part.hidden_size,
-            "heads": part.num_attention_heads,
+            "heads": getattr(part, "decoder_attention_heads", part.num_attention_heads),
         }
     found["encoder"]["image_size"] = config.encoder.image_size
     found["encoder"]["patch_size"] = config.encoder.patch_size

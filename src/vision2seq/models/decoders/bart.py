@@ -13,6 +13,7 @@ B rows, T new tokens, D hidden size, H heads, K channels of a head, S image toke
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -145,6 +146,21 @@ class BartForCausalLM(Decoder):
     def get_output_embeddings(self) -> nn.Linear:
         """The projection to the vocabulary."""
         return self.lm_head
+
+    def _renamed(
+        self, tensors: Iterable[tuple[str, Tensor]], converted: list[tuple[str, str]] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Also find the token embeddings of files of whole models, which hold them as what both halves share."""
+        new = "model.decoder.embed_tokens.weight"
+
+        def owned() -> Iterator[tuple[str, Tensor]]:
+            for name, tensor in tensors:
+                shared = name in ("shared.weight", "model.shared.weight")
+                if shared and converted is not None:
+                    converted.append((name, new))
+                yield new if shared else name, tensor
+
+        return super()._renamed(owned(), converted)
 
     def _init_weights(self, module: nn.Module) -> None:
         if module is self.lm_head and module.weight is self.get_input_embeddings().weight:
