@@ -22,6 +22,10 @@ ENCODERS: dict[str, tuple[Any, str]] = {
     "beit": (f"{_MODELS}.encoders.beit_config:BeitConfig", f"{_MODELS}.encoders.beit:BeitModel"),
     "vit": (f"{_MODELS}.encoders.vit_config:ViTConfig", f"{_MODELS}.encoders.vit:ViTModel"),
     "deit": (f"{_MODELS}.encoders.vit_config:DeiTConfig", f"{_MODELS}.encoders.vit:DeiTModel"),
+    "clip_vision_model": (
+        f"{_MODELS}.encoders.clip_config:CLIPVisionConfig",
+        f"{_MODELS}.encoders.clip:CLIPVisionModel",
+    ),
     "dinov2": (f"{_MODELS}.encoders.dinov2_config:Dinov2Config", f"{_MODELS}.encoders.dinov2:Dinov2Model"),
     "dinov2_with_registers": (
         f"{_MODELS}.encoders.dinov2_config:Dinov2WithRegistersConfig",

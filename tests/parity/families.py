@@ -122,6 +122,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
     | {"use_relative_position_bias": False, "use_absolute_position_embeddings": True, "use_mask_token": True},
     "beit-long": _BEIT | {"image_size": [16, 64], "use_absolute_position_embeddings": True},
     "beit-uneven": _BEIT | {"image_size": [26, 40], "hidden_act": "gelu_new", "use_mean_pooling": False},
+    "clip": _VIT | {"model_type": "clip_vision_model"},
+    "clip-grey": _VIT | {"model_type": "clip_vision_model", "num_channels": 1, "hidden_act": "gelu"},
     "dinov2": _DINOV2,
     "dinov2-gated": _DINOV2 | {"use_swiglu_ffn": True, "use_mask_token": False, "qkv_bias": False},
     "dinov2-long": _DINOV2 | {"image_size": [16, 64], "hidden_act": "gelu_new"},

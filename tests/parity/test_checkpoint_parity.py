@@ -243,6 +243,7 @@ def test_config_round_trip_keeps_every_key(tmp_path: Path) -> None:
         "ViTConfig",
         "DeiTConfig",
         "BeitConfig",
+        "CLIPVisionConfig",
         "Dinov2Config",
         "Dinov2WithRegistersConfig",
         "DonutSwinConfig",

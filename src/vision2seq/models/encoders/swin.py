@@ -270,7 +270,7 @@ class DonutSwinModel(PreTrainedModel):
     extra_tokens: ClassVar[int] = 0
     last_norm: ClassVar[bool] = False
     _not_needed: ClassVar[tuple[str, ...]] = (r"relative_position_index$",)
-    _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$", r"attn_mask$")
+    _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
 
     def __init__(self, config: DonutSwinConfig) -> None:
         super().__init__(config)
