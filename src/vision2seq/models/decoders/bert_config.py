@@ -25,9 +25,10 @@ class BertConfig(Config):
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
     pad_token_id: Any = 0
-    position_embedding_type: str = "absolute"
     use_cache: bool = True
     classifier_dropout: float | None = None
+    # No key of the family (not annotated, so written only where a file has it): transformers 5 has dropped it.
+    position_embedding_type = "absolute"
 
 
 class RobertaConfig(BertConfig):
@@ -89,5 +90,5 @@ class BertGenerationConfig(Config):
     bos_token_id: Any = 2
     pad_token_id: Any = 0
     eos_token_id: Any = 1
-    position_embedding_type: str = "absolute"
     use_cache: bool = True
+    position_embedding_type = "absolute"
