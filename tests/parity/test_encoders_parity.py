@@ -224,3 +224,22 @@ def test_positions_of_a_grid_that_is_no_square(model_type: str, front: int) -> N
         ours(torch.randn(2, 3, 7, 40))
     with pytest.raises(ImageError, match=r"this model expects \[images, 3, 16, 40\]"):
         ours(torch.randn(2, 1, 16, 40))
+
+
+# ----------------------------------------------------------------------------------------------------------------- CLIP
+
+
+def test_names_as_transformers_5_writes_them(tmp_path: Path) -> None:
+    theirs, ours = models("clip")
+    for folder, part in ((tmp_path / "joint", theirs), (tmp_path / "half", theirs.encoder)):
+        part.config.save_pretrained(folder)
+        state = {key.replace("vision_model.", ""): value for key, value in part.state_dict().items()}
+        torch.save(state, folder / "pytorch_model.bin")
+    images = pixels(ours)
+    expected = ours.encoder(images).last_hidden_state
+    assert_same(load(tmp_path / "joint").encoder(images).last_hidden_state, expected)
+    half, info = registry.model_class("clip_vision_model", "encoder").from_pretrained(
+        tmp_path / "half", output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert_same(half(images).last_hidden_state, expected)

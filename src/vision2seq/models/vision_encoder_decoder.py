@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -206,6 +207,22 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         """Each half ties its own."""
         self.encoder.tie_weights()
         self.decoder.tie_weights()
+
+    def _renamed(
+        self, tensors: Iterable[tuple[str, Tensor]], converted: list[tuple[str, str]] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
+        """As for any model, then for the prefix of a half's own: transformers 5 writes CLIP without it."""
+        known = set(self.state_dict())
+        for name, tensor in super()._renamed(tensors, converted):
+            half, _, rest = name.partition(".")
+            new = name
+            if name not in known and half in ("encoder", "decoder"):
+                prefix = f"{getattr(self, half).base_model_prefix}."
+                other = f"{half}.{rest.removeprefix(prefix) if rest.startswith(prefix) else prefix + rest}"
+                new = other if other in known else name
+            if new != name and converted is not None:
+                converted.append((name, new))
+            yield new, tensor
 
     def _is_not_needed(self, name: str) -> bool:
         half, _, rest = name.partition(".")

@@ -135,7 +135,7 @@ class CLIPVisionModel(PreTrainedModel):
     """CLIP's vision tower as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
 
     config_class: ClassVar[Any] = CLIPVisionConfig
-    base_model_prefix: ClassVar[str] = "clip"
+    base_model_prefix: ClassVar[str] = "vision_model"  # transformers 5 writes the names without it
     main_input_name: ClassVar[str] = "pixel_values"
     extra_tokens: ClassVar[int] = 1
     _not_needed: ClassVar[tuple[str, ...]] = (r"^vision_model\.post_layernorm\.",)
