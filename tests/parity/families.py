@@ -182,12 +182,13 @@ DECODERS: dict[str, dict[str, Any]] = {
     "camembert": _ROBERTA | {"model_type": "camembert"},
     "gpt2-unscaled": _GPT2 | {"scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},
 }
-# Every encoder and every decoder once, and the two pairs that people use most.
+# Every encoder and every decoder once, and the pairs that people use most.
 VARIANTS: dict[str, tuple[str, str]] = {
     **{encoder: (encoder, "trocr") for encoder in ENCODERS},
     **{decoder: ("vit", decoder) for decoder in DECODERS if decoder != "trocr"},
     "trocr-small": ("deit", "trocr-projected"),
     "deit-gpt2": ("deit", "gpt2"),
+    "donut": ("donut-swin", "mbart"),
 }
 NAMES = sorted(VARIANTS)
 
