@@ -71,7 +71,9 @@ def test_what_we_save_it_loads(tmp_path: Path, name: str, shard: str | None) -> 
     same_logits(ours, theirs)
     theirs.save_pretrained(tmp_path / "again")
     before, after = stored(tmp_path / "ours"), stored(tmp_path / "again")
-    assert {name for name in before.keys() ^ after.keys() if "pooler" not in name} == set()
+    # 5.x leaves out an index that follows from the config.
+    optional = ("pooler", "relative_position_index")
+    assert {name for name in before.keys() ^ after.keys() if not any(part in name for part in optional)} == set()
     assert all(torch.equal(before[name], after[name]) for name in before.keys() & after.keys())
 
 
@@ -83,6 +85,10 @@ def test_what_it_saves_we_load(tmp_path: Path, name: str) -> None:
     same_logits(ours, theirs)
     saved = stored(tmp_path / "theirs")
     mine = ours.state_dict()
+    if name.startswith("clip"):  # 5.x leaves out a level
+        saved = {
+            key.replace("encoder.", "encoder.vision_model.", key.startswith("encoder.")): saved[key] for key in saved
+        }
     assert set(saved) <= set(mine)
     assert all(torch.equal(tensor, mine[name]) for name, tensor in saved.items())
 
