@@ -438,3 +438,10 @@ def test_as_a_process(whole: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("nothing is wrong with it\n")
+
+
+def test_of_a_bart_the_decoder_counts(capsys: Captured, tmp_path: Path) -> None:
+    encoder = {"encoder_layers": 5, "encoder_attention_heads": 3}
+    tiny.readable(tmp_path, "mbart", more=encoder | {"decoder_layers": 3, "decoder_attention_heads": 4})
+    decoder = findings(capsys, tmp_path)["decoder"]
+    assert (decoder["family"], decoder["layers"], decoder["heads"]) == ("mbart", 3, 4)
