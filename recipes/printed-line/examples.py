@@ -36,16 +36,16 @@ from documents import (
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# File name, document, page, resolution and the whole text: lines that the first bundled model reads right.
+# File name, document, page, resolution and the whole text.
 EXAMPLES: tuple[tuple[str, str, int, int, str], ...] = (
-    ("serif-200", "debmake-doc", 78, 200, "with the git command to the master branch."),
-    ("serif-150", "debmake-doc", 78, 150, "Upstream git repository"),
-    ("mono-100", "debmake-doc", 92, 100, "4 directories, 6 files"),
-    ("modern-150", "sbcl", 141, 150, "accepts both pathnames and strings as its arguments."),
-    ("modern-code-150", "sbcl", 106, 150, "with :allow-exit t."),
-    ("modern-own-150", "sbcl", 95, 150, "should define their own method."),
-    ("modern-bold-150", "sbcl", 158, 150, "Appendix A: Concept Index"),
-    ("modern-300", "gnuplot", 39, 300, "string containing output stream of shell command"),
+    ("serif-200", "debmake-doc", 59, 200, "to the first binary package listed in the debian/control."),
+    ("serif-150", "debmake-doc", 59, 150, "Here are a few reminders for the above list."),
+    ("serif-100", "debmake-doc", 131, 100, "Let’s get the source and make the Debian package."),
+    ("modern-100", "sbcl", 74, 100, "A continuable error is signaled otherwise."),
+    ("modern-bold-200", "sbcl", 95, 200, "11.3.5 Output stream methods"),
+    ("modern-300", "gnuplot", 168, 300, "A cartesian coordinate system is used by default."),
+    ("numbers-150", "charis-history", 1, 150, "9 Feb 2022 (SIL WSTech Team) Charis SIL version 6.101"),
+    ("sans-200", "charis-faq", 1, 200, "Why does the font have some Greek characters, but not all?"),
 )
 
 # How many lines of the tests' sample come from which document; a fifth of them is degraded.
