@@ -476,11 +476,15 @@ class AutoTokenizer:
             if own is not None:
                 return _from_place(own, source, **kwargs)
             return load_tokenizer(source, _decoder_type(config), **kwargs)
-        except TokenizerError:
+        except TokenizerError as error:
             _own_code(source, values, "AutoTokenizer", trusted, known=False)  # says that there is some
             if not handover.takes(config):
                 raise
-            return handover.call("AutoTokenizer", source, **kwargs)
+            try:
+                return handover.call("AutoTokenizer", source, **kwargs)
+            except Exception as theirs:  # whatever transformers raises
+                first = str(theirs).strip().split("\n")[0]
+                raise TokenizerError(f"{error} transformers cannot read it either: {first}") from theirs
 
     @staticmethod
     def register(

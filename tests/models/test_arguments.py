@@ -270,18 +270,3 @@ def test_a_generation_config_may_be_given(folder: Path) -> None:
     own = GenerationConfig(num_beams=4, decoder_start_token_id=2)
     model = AutoModelForVision2Seq.from_pretrained(folder, generation_config=own)
     assert model.generation_config is own
-
-
-def test_the_first_example_of_the_page(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "vision-encoder-decoder-model").symlink_to(folder)
-    (tmp_path / "vision-encoder-decoder-config").symlink_to(folder)
-
-    config = AutoConfig.from_pretrained("vision-encoder-decoder-config")
-    model = AutoModelForVision2Seq.from_config(config)
-    assert type(model) is VisionEncoderDecoderModel
-
-    model = AutoModelForVision2Seq.from_pretrained("vision-encoder-decoder-model")
-    assert not model.training
-    model = AutoModelForVision2Seq.from_pretrained("vision-encoder-decoder-model", output_attentions=True)
-    assert model.config.output_attentions

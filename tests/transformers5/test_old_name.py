@@ -18,8 +18,8 @@ import server  # noqa: E402
 import tiny  # noqa: E402
 
 import vision2seq  # noqa: E402
-from vision2seq import AutoConfig, AutoImageProcessor, AutoModelForVision2Seq, AutoProcessor  # noqa: E402
-from vision2seq.errors import ConfigError, RemoteCodeError, UnsupportedError  # noqa: E402
+from vision2seq import AutoConfig, AutoImageProcessor, AutoModelForVision2Seq, AutoProcessor, AutoTokenizer  # noqa: E402
+from vision2seq.errors import ConfigError, RemoteCodeError, TokenizerError, UnsupportedError  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -249,3 +249,19 @@ def test_code_of_others_runs_unchanged(old: Any, theirs: tuple[Any, Path], tmp_p
 def test_our_class_does_not_go_in_circles(old: Any, theirs: tuple[Any, Path]) -> None:
     model, folder = theirs
     assert type(AutoModelForVision2Seq.from_pretrained(folder)) is type(model)
+
+
+def test_a_tokenizer_that_is_not_there(theirs: tuple[Any, Path], tmp_path: Path) -> None:
+    _, folder = theirs
+    if folder.name == "blip":
+        pytest.skip("5.23 makes an empty one for it")
+    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    with pytest.raises(TokenizerError, match=r"holds no tokenizer: .*transformers cannot read it either: "):
+        AutoTokenizer.from_pretrained(tmp_path)
+
+
+def test_inspect_says_that_it_is_theirs(theirs: tuple[Any, Path]) -> None:
+    from vision2seq.cli.inspect import examine
+
+    _, folder = theirs
+    assert any("Only transformers has a" in problem for problem in examine(str(folder))["problems"])

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vision2seq.errors import CheckpointNotFoundError, Vision2SeqError
+from vision2seq.errors import CheckpointNotFoundError, UnsupportedError, Vision2SeqError
 
 if TYPE_CHECKING:
     from vision2seq.hub import Source
@@ -57,10 +57,26 @@ def examine(name_or_path: str) -> dict[str, Any]:
     return found
 
 
-def _config(source: Source, found: dict[str, Any]) -> None:
+def _own_config(source: Source) -> Any:
+    """The config, if it is of a kind that this package has.
+
+    Raises:
+        UnsupportedError: Only transformers has it.
+    """
     from vision2seq.auto import AutoConfig
+    from vision2seq.configuration.base import Config
 
     config = AutoConfig.from_pretrained(source)
+    if not isinstance(config, Config):
+        raise UnsupportedError(
+            f"Only transformers has a {config.model_type!r} like this; from_pretrained hands it over, and there is "
+            "nothing to inspect here."
+        )
+    return config
+
+
+def _config(source: Source, found: dict[str, Any]) -> None:
+    config = _own_config(source)
     found["model_type"] = config.model_type
     for half in ("encoder", "decoder"):
         part = getattr(config, half, None)
@@ -87,7 +103,7 @@ def _config(source: Source, found: dict[str, Any]) -> None:
 
 def _weights(source: Source, found: dict[str, Any]) -> None:
     from vision2seq import checkpoints
-    from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
+    from vision2seq.auto import AutoModelForVision2Seq
 
     argument = checkpoints.framework_argument(source)
     files = checkpoints.find_weights(source, from_tf=argument == "from_tf", from_flax=argument == "from_flax")
@@ -103,7 +119,7 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
             f"make safetensors of them with `vision2seq convert {source} DEST`."
         )
     found["weights"]["dtype"] = str(checkpoints.stored_dtype(files)).removeprefix("torch.")
-    config = AutoConfig.from_pretrained(source)
+    config = _own_config(source)
     model = AutoModelForVision2Seq._class_for(config).skeleton(config)
     found["weights"]["parameters"] = model.num_parameters()
     # PyTorch's tensors stay views of the files: filling a model with them reads nothing but the headers.
@@ -163,14 +179,13 @@ def _tokenizer(source: Source, found: dict[str, Any]) -> None:
 
 
 def _generation(source: Source, found: dict[str, Any]) -> None:
-    from vision2seq.auto import AutoConfig
     from vision2seq.configuration.generation import GENERATION_CONFIG_NAME, GenerationConfig
 
     file = source.get(GENERATION_CONFIG_NAME)
     if file is not None:
         config = GenerationConfig.from_pretrained(source)
     else:
-        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(source))
+        config = GenerationConfig.from_model_config(_own_config(source))
     found["generation"] = {
         "from": "config.json" if file is None else file.name,
         **{name: value for name, value in config.to_diff_dict().items() if not name.startswith("_")},
