@@ -102,7 +102,7 @@ def test_commands(block: Block, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 def test_the_targets_of_make_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = set(re.findall(r"(?:\$ |`)make (\w+)", TEXT))
+    named = set(re.findall(r"(?:\$ |`)make ([\w-]+)", TEXT))
     assert {"demo", "test"} <= named
     for target in named:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
