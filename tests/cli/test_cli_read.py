@@ -493,7 +493,9 @@ def test_a_reader_of_the_output_that_goes_away(model: str, images: Path) -> None
 
 def test_control_c(model: str, images: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
-    process = start("read", *[images / "a.png"] * 5000, "--model", model, "--batch-size", 1, "-o", target)
+    # Where the tests run in a shell's background, processes are born deaf to it.
+    listen = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start("read", *[images / "a.png"] * 5000, "--model", model, "--batch-size", 1, "-o", target, **listen)
     for _ in range(600):
         if list(tmp_path.iterdir()):  # its temporary file: it is reading
             break
