@@ -32,7 +32,12 @@ ENCODERS: dict[str, tuple[Any, str]] = {
         f"{_MODELS}.encoders.dinov2:Dinov2WithRegistersModel",
     ),
     "donut-swin": (f"{_MODELS}.encoders.swin_config:DonutSwinConfig", f"{_MODELS}.encoders.swin:DonutSwinModel"),
+    "siglip_vision_model": (
+        f"{_MODELS}.encoders.siglip_config:SiglipVisionConfig",
+        f"{_MODELS}.encoders.siglip:SiglipVisionModel",
+    ),
     "swin": (f"{_MODELS}.encoders.swin_config:SwinConfig", f"{_MODELS}.encoders.swin:SwinModel"),
+    "vit_msn": (f"{_MODELS}.encoders.vit_config:ViTMSNConfig", f"{_MODELS}.encoders.vit:ViTMSNModel"),
 }
 DECODERS: dict[str, tuple[Any, str]] = {
     "bart": (f"{_MODELS}.decoders.bart_config:BartConfig", f"{_MODELS}.decoders.bart:BartForCausalLM"),
@@ -76,6 +81,7 @@ IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {
     "donut-swin": "DonutImageProcessor",
     "swin": "ViTImageProcessor",
     "vit": "ViTImageProcessor",
+    "vit_msn": "ViTImageProcessor",
 }
 
 # What users register: by the model_type of a config, and by the name of the class, which files state.

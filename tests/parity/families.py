@@ -129,6 +129,10 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "dinov2-long": _DINOV2 | {"image_size": [16, 64], "hidden_act": "gelu_new"},
     "dinov2-with-registers": _DINOV2_WITH_REGISTERS,
     "dinov2-with-registers-gated": _DINOV2_WITH_REGISTERS | {"use_swiglu_ffn": True, "num_register_tokens": 1},
+    "siglip": _VIT | {"model_type": "siglip_vision_model"},
+    "siglip-no-head": _VIT | {"model_type": "siglip_vision_model", "vision_use_head": False, "num_channels": 1},
+    "vit-msn": _VIT | {"model_type": "vit_msn"},
+    "vit-msn-no-qkv-bias": _VIT | {"model_type": "vit_msn", "qkv_bias": False},
     "swin": _SWIN,
     "swin-three-stages": _SWIN
     | {"embed_dim": 8, "depths": [1, 2, 1], "num_heads": [1, 2, 4], "window_size": 2, "layer_norm_eps": 1e-3},

@@ -244,6 +244,8 @@ def test_config_round_trip_keeps_every_key(tmp_path: Path) -> None:
         "DeiTConfig",
         "BeitConfig",
         "CLIPVisionConfig",
+        "SiglipVisionConfig",
+        "ViTMSNConfig",
         "Dinov2Config",
         "Dinov2WithRegistersConfig",
         "DonutSwinConfig",

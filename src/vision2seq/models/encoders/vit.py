@@ -1,7 +1,8 @@
-"""ViT and DeiT: an image cut into patches, then a pre-norm transformer encoder.
+"""ViT, DeiT and ViT-MSN: an image cut into patches, then a pre-norm transformer encoder.
 
 Papers: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words"; Touvron et al. 2020, "Training data-efficient image
-transformers & distillation through attention". Against the plain transformer encoder:
+transformers & distillation through attention"; Assran et al. 2022, "Masked Siamese Networks for Label-Efficient
+Learning" (ViT-MSN: a ViT trained otherwise, without a pooler). Against the plain transformer encoder:
 
 * a convolution with stride = kernel = patch makes the tokens; positions are learned
 * one token in front that belongs to no patch (ViT: cls; DeiT: cls and distillation), passed on to the decoder as well
@@ -24,7 +25,7 @@ from vision2seq.layers.attention import attend
 from vision2seq.layers.outputs import EncoderOutput
 from vision2seq.layers.patches import PatchEmbeddings, stretched
 from vision2seq.models.base import PreTrainedModel
-from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig
+from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig, ViTMSNConfig
 
 
 class Embeddings(nn.Module):
@@ -151,6 +152,7 @@ class ViTModel(PreTrainedModel):
     base_model_prefix: ClassVar[str] = "vit"
     main_input_name: ClassVar[str] = "pixel_values"
     extra_tokens: ClassVar[int] = 1
+    has_pooler: ClassVar[bool] = True
     _not_needed: ClassVar[tuple[str, ...]] = (r"^pooler\.",)
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
 
@@ -159,7 +161,7 @@ class ViTModel(PreTrainedModel):
         self.embeddings = Embeddings(config, self.extra_tokens)
         self.encoder = Layers(config)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.pooler = Pooler(config)
+        self.pooler: Pooler | None = Pooler(config) if self.has_pooler else None
 
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
@@ -222,3 +224,21 @@ class DeiTModel(ViTModel):
     config_class: ClassVar[Any] = DeiTConfig
     base_model_prefix: ClassVar[str] = "deit"
     extra_tokens: ClassVar[int] = 2
+
+
+class ViTMSNModel(ViTModel):
+    """ViT-MSN as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
+
+    config_class: ClassVar[Any] = ViTMSNConfig
+    has_pooler: ClassVar[bool] = False
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            nn.init.normal_(module.weight, std=self.config.initializer_range)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, Embeddings):
+            nn.init.zeros_(module.cls_token)
+            nn.init.zeros_(module.position_embeddings)
+        else:
+            super()._init_weights(module)
