@@ -48,16 +48,16 @@ def blip() -> Any:
     return transformers.BlipForConditionalGeneration(config).eval()
 
 
-def msn_and_gpt2() -> Any:
+def yolos_and_gpt2() -> Any:
     """A tiny encoder-decoder whose encoder this package does not have."""
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-        transformers.ViTMSNConfig(**SMALL, image_size=16, patch_size=8),
+        transformers.YolosConfig(**SMALL, image_size=[16, 16], patch_size=8, num_detection_tokens=2),
         transformers.GPT2Config(vocab_size=30, n_embd=12, n_layer=1, n_head=2, n_positions=16),
     )
     return transformers.VisionEncoderDecoderModel(config).eval()
 
 
-@pytest.fixture(scope="module", params=["blip", "msn_and_gpt2"])
+@pytest.fixture(scope="module", params=["blip", "yolos_and_gpt2"])
 def theirs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A model that only transformers has, and the folder that it was saved into."""
     model = globals()[request.param]()
