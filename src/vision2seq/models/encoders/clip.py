@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from vision2seq.errors import ConfigError, ImageError
 from vision2seq.layers.activations import activation
 from vision2seq.layers.attention import attend
-from vision2seq.layers.outputs import EncoderOutput
 from vision2seq.layers.patches import pair, stretched
-from vision2seq.models.base import PreTrainedModel
+from vision2seq.models.encoders.base import Encoder
 from vision2seq.models.encoders.clip_config import CLIPVisionConfig
 
 
@@ -131,12 +130,11 @@ class Tower(nn.Module):
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
 
-class CLIPVisionModel(PreTrainedModel):
+class CLIPVisionModel(Encoder):
     """CLIP's vision tower as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
 
     config_class: ClassVar[Any] = CLIPVisionConfig
     base_model_prefix: ClassVar[str] = "vision_model"  # transformers 5 writes the names without it
-    main_input_name: ClassVar[str] = "pixel_values"
     extra_tokens: ClassVar[int] = 1
     _not_needed: ClassVar[tuple[str, ...]] = (r"^vision_model\.post_layernorm\.",)
 
@@ -165,41 +163,13 @@ class CLIPVisionModel(PreTrainedModel):
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
 
-    def forward(
-        self,
-        pixel_values: Tensor,
-        *,
-        interpolate_pos_encoding: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """Encode images.
-
-        Args:
-            pixel_values: (B, C, H, W), in any floating-point dtype.
-            interpolate_pos_encoding: Accept other sizes than the config's, by stretching the positions.
-            output_attentions: Return the attention weights of each layer, (B, N, S, S).
-            output_hidden_states: Return the embeddings and each layer's result, (B, S, D).
-            return_dict: False returns a tuple.
-
-        Raises:
-            ImageError: The images have another size or number of channels than the model.
-        """
-        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
-        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+    def embed(self, pixel_values: Tensor, interpolate_pos_encoding: bool) -> Tensor:
         tower = self.vision_model
         pixel_values = pixel_values.to(tower.embeddings.patch_embedding.weight.dtype)
-        x = tower.pre_layrnorm(tower.embeddings(pixel_values, interpolate_pos_encoding))
-        states, weights = [x], []
-        for layer in tower.encoder.layers:
-            x, attention = self.checkpointed(layer, x, bool(want_weights))
-            states.append(x)
-            weights.append(attention)
-        output = EncoderOutput(
-            last_hidden_state=x,
-            pooler_output=tower.post_layernorm(x[:, 0]),
-            hidden_states=tuple(states) if want_states else None,
-            attentions=tuple(weights) if want_weights else None,
-        )
-        return self.returned(output, return_dict)
+        return tower.pre_layrnorm(tower.embeddings(pixel_values, interpolate_pos_encoding))
+
+    def layers(self) -> nn.ModuleList:
+        return self.vision_model.encoder.layers
+
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return x, self.vision_model.post_layernorm(x[:, 0])

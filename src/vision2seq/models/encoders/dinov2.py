@@ -22,9 +22,8 @@ from torch.nn import functional as F
 
 from vision2seq.layers.activations import activation
 from vision2seq.layers.drop_path import drop_path
-from vision2seq.layers.outputs import EncoderOutput
 from vision2seq.layers.patches import PatchEmbeddings, square_grid, stretched
-from vision2seq.models.base import PreTrainedModel
+from vision2seq.models.encoders.base import Encoder
 from vision2seq.models.encoders.dinov2_config import Dinov2Config, Dinov2WithRegistersConfig
 from vision2seq.models.encoders.vit import Attention
 
@@ -131,12 +130,11 @@ class Layers(nn.Module):
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
 
-class Dinov2Model(PreTrainedModel):
+class Dinov2Model(Encoder):
     """DINOv2 as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
 
     config_class: ClassVar[Any] = Dinov2Config
     base_model_prefix: ClassVar[str] = "dinov2"
-    main_input_name: ClassVar[str] = "pixel_values"
     _not_needed: ClassVar[tuple[str, ...]] = (r"^embeddings\.mask_token$",)
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
 
@@ -166,43 +164,16 @@ class Dinov2Model(PreTrainedModel):
             nn.init.trunc_normal_(module.position_embeddings, std=std)
             nn.init.trunc_normal_(module.cls_token, std=std)
 
-    def forward(
-        self,
-        pixel_values: Tensor,
-        *,
-        interpolate_pos_encoding: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """Encode images.
+    def embed(self, pixel_values: Tensor, interpolate_pos_encoding: bool) -> Tensor:
+        # Other sizes than the config's are always accepted.
+        return self.embeddings(pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype))
 
-        Args:
-            pixel_values: (B, C, H, W), in any floating-point dtype, of any size.
-            interpolate_pos_encoding: Changes nothing: other sizes are always accepted.
-            output_attentions: Return the attention weights of each layer, (B, N, S, S).
-            output_hidden_states: Return the embeddings and each layer's result, (B, S, D).
-            return_dict: False returns a tuple.
+    def layers(self) -> nn.ModuleList:
+        return self.encoder.layer
 
-        Raises:
-            ImageError: The images have another number of channels than the model, or not one patch.
-        """
-        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
-        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        x = self.embeddings(pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype))
-        states, weights = [x], []
-        for layer in self.encoder.layer:
-            x, attention = self.checkpointed(layer, x, bool(want_weights))
-            states.append(x)
-            weights.append(attention)
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         x = self.layernorm(x)
-        output = EncoderOutput(
-            last_hidden_state=x,
-            pooler_output=x[:, 0],
-            hidden_states=tuple(states) if want_states else None,
-            attentions=tuple(weights) if want_weights else None,
-        )
-        return self.returned(output, return_dict)
+        return x, x[:, 0]
 
 
 class Dinov2WithRegistersModel(Dinov2Model):

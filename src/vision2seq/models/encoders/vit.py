@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from vision2seq.errors import ConfigError
 from vision2seq.layers.activations import activation
 from vision2seq.layers.attention import attend
-from vision2seq.layers.outputs import EncoderOutput
 from vision2seq.layers.patches import PatchEmbeddings, stretched
-from vision2seq.models.base import PreTrainedModel
+from vision2seq.models.encoders.base import Encoder
 from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig, ViTMSNConfig
 
 
@@ -145,12 +144,11 @@ class Pooler(nn.Module):
         return self.act(self.dense(x[:, 0]))
 
 
-class ViTModel(PreTrainedModel):
+class ViTModel(Encoder):
     """The Vision Transformer as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
 
     config_class: ClassVar[Any] = ViTConfig
     base_model_prefix: ClassVar[str] = "vit"
-    main_input_name: ClassVar[str] = "pixel_values"
     extra_tokens: ClassVar[int] = 1
     has_pooler: ClassVar[bool] = True
     _not_needed: ClassVar[tuple[str, ...]] = (r"^pooler\.",)
@@ -178,44 +176,16 @@ class ViTModel(PreTrainedModel):
             if self.extra_tokens == 2:
                 nn.init.trunc_normal_(module.distillation_token, std=std)
 
-    def forward(
-        self,
-        pixel_values: Tensor,
-        *,
-        interpolate_pos_encoding: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> Any:
-        """Encode images.
-
-        Args:
-            pixel_values: (B, C, H, W), in any floating-point dtype.
-            interpolate_pos_encoding: Accept other sizes than the config's, by stretching the positions.
-            output_attentions: Return the attention weights of each layer, (B, N, S, S).
-            output_hidden_states: Return the embeddings and each layer's result, (B, S, D).
-            return_dict: False returns a tuple.
-
-        Raises:
-            ImageError: The images have another size or number of channels than the model.
-        """
-        want_weights = self.config.output_attentions if output_attentions is None else output_attentions
-        want_states = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+    def embed(self, pixel_values: Tensor, interpolate_pos_encoding: bool) -> Tensor:
         pixel_values = pixel_values.to(self.embeddings.patch_embeddings.projection.weight.dtype)
-        x = self.embeddings(pixel_values, interpolate_pos_encoding)
-        states, weights = [x], []
-        for layer in self.encoder.layer:
-            x, attention = self.checkpointed(layer, x, bool(want_weights))
-            states.append(x)
-            weights.append(attention)
+        return self.embeddings(pixel_values, interpolate_pos_encoding)
+
+    def layers(self) -> nn.ModuleList:
+        return self.encoder.layer
+
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         x = self.layernorm(x)
-        output = EncoderOutput(
-            last_hidden_state=x,
-            pooler_output=self.pooler(x) if self.pooler is not None else None,
-            hidden_states=tuple(states) if want_states else None,
-            attentions=tuple(weights) if want_weights else None,
-        )
-        return self.returned(output, return_dict)
+        return x, self.pooler(x) if self.pooler is not None else None
 
 
 class DeiTModel(ViTModel):
