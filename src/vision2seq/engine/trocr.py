@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from vision2seq.engine.program import Program
 from vision2seq.engine.step import Step, step_from
 from vision2seq.models.decoders import trocr
+from vision2seq.models.decoders.base import Decoder
 
 _PLAIN = {
     nn.LayerNorm,
@@ -30,32 +31,65 @@ def step_for(decoder: trocr.TrOCRForCausalLM) -> Step | None:
     def embed(tokens: Tensor, past: int) -> Tensor:
         return (inner.embed_tokens(tokens) + inner.embed_positions(tokens, 1, past))[:, 0]
 
-    return step_from(decoder, _PLAIN, embed, lambda program: _record(decoder, program))
+    def write(program: Program) -> None:
+        norm, head = inner.layernorm_embedding, decoder.output_projection
+        record(decoder, program, norm_first=False, embedding_norm=norm, last_norm=None, head=head)
+
+    return step_from(decoder, _PLAIN, embed, write)
 
 
-def _record(decoder: trocr.TrOCRForCausalLM, program: Program) -> None:
+def record(
+    decoder: Decoder,
+    program: Program,
+    *,
+    norm_first: bool,
+    embedding_norm: nn.LayerNorm | None,
+    last_norm: nn.LayerNorm | None,
+    head: nn.Linear,
+) -> None:
+    """Write down the operations of a decoder of these layers.
+
+    Args:
+        decoder: Its layers are TrOCR's.
+        program: What they are written into.
+        norm_first: Whether each branch is normed before, and not after.
+        embedding_norm: What norms the embeddings.
+        last_norm: What norms the last layer's states.
+        head: The projection to the vocabulary.
+    """
     width, x = decoder.config.hidden_size, program.embedded
     joint, mixed = program.buffer(3 * width), program.buffer(width)
     inner = program.buffer(decoder.config.decoder_ffn_dim)
-    norm = decoder.model.decoder.layernorm_embedding
-    if norm is not None:
-        program.norm(x, x, norm)
+    # What a branch reads: x itself, or x normed.
+    source = program.buffer(width) if norm_first else x
+
+    def norm(module: nn.LayerNorm, *, before: bool) -> None:
+        if before == norm_first:
+            program.norm(x, source, module)
+
+    if embedding_norm is not None:
+        program.norm(x, x, embedding_norm)
     for index, layer in enumerate(decoder.layers()):
         assert isinstance(layer, trocr.Layer)
         own, cross = layer.self_attn, layer.encoder_attn
         shape = {"layer": index, "heads": own.heads, "channels": width // own.heads, "scale": own.scale}
-        program.linear(x, joint, *map(_pair, (own.q_proj, own.k_proj, own.v_proj)))
+        norm(layer.self_attn_layer_norm, before=True)
+        program.linear(source, joint, *map(_pair, (own.q_proj, own.k_proj, own.v_proj)))
         program.attend_self(joint, mixed, **shape)
         program.linear(mixed, x, _pair(own.out_proj), added=x)
-        program.norm(x, x, layer.self_attn_layer_norm)
-        program.linear(x, joint, _pair(cross.q_proj))
+        norm(layer.self_attn_layer_norm, before=False)
+        norm(layer.encoder_attn_layer_norm, before=True)
+        program.linear(source, joint, _pair(cross.q_proj))
         program.attend_cross(joint, mixed, **shape)
         program.linear(mixed, x, _pair(cross.out_proj), added=x)
-        program.norm(x, x, layer.encoder_attn_layer_norm)
-        program.linear(x, inner, _pair(layer.fc1), activation=layer.act)
+        norm(layer.encoder_attn_layer_norm, before=False)
+        norm(layer.final_layer_norm, before=True)
+        program.linear(source, inner, _pair(layer.fc1), activation=layer.act)
         program.linear(inner, x, _pair(layer.fc2), added=x)
-        program.norm(x, x, layer.final_layer_norm)
-    program.linear(x, None, _pair(decoder.output_projection))
+        norm(layer.final_layer_norm, before=False)
+    if last_norm is not None:
+        program.norm(x, x, last_norm)
+    program.linear(x, None, _pair(head))
 
 
 def _pair(module: nn.Linear) -> tuple[Tensor, Tensor | None]:

@@ -20,88 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vision2seq.errors import ConfigError
-from vision2seq.layers.activations import activation
 from vision2seq.layers.cache import DecoderCache
 from vision2seq.models.decoders.bart_config import BartConfig, MBartConfig
 from vision2seq.models.decoders.base import Decoder, DecoderInputs
-from vision2seq.models.decoders.trocr import LearnedPositions, ScaledEmbedding
-
-
-class Attention(nn.Module):
-    """Projections of a self- or cross-attention; what is kept between steps lies in the cache that is passed."""
-
-    def __init__(self, config: BartConfig) -> None:
-        super().__init__()
-        width = config.hidden_size
-        self.heads = config.decoder_attention_heads
-        if width % self.heads:
-            raise ConfigError(f"d_model {width} is no multiple of decoder_attention_heads {self.heads}; expected one.")
-        self.scale = (width // self.heads) ** -0.5
-        self.dropout = config.attention_dropout
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.q_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
-
-    def split(self, x: Tensor) -> Tensor:
-        """(B, T, D) → (B, H, T, K)."""
-        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
-
-    def keys_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of what is looked at, (B, H, S, K) each."""
-        return self.split(self.k_proj(source)), self.split(self.v_proj(source))
-
-
-class Layer(nn.Module):
-    """Self-attention, cross-attention, feed-forward, each with a residual around it and a norm before or after."""
-
-    def __init__(self, config: BartConfig, *, norm_first: bool) -> None:
-        super().__init__()
-        width = config.hidden_size
-        self.self_attn = Attention(config)
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_attn = Attention(config)
-        self.encoder_attn_layer_norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, config.decoder_ffn_dim)
-        self.fc2 = nn.Linear(config.decoder_ffn_dim, width)
-        self.final_layer_norm = nn.LayerNorm(width)
-        self.act = activation(config.activation_function)
-        self.norm_first = norm_first
-        self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
-
-    def forward(self, x: Tensor, inputs: DecoderInputs, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Returns the new states (B, T, D) and, if asked for, self- and cross-attention weights."""
-        attention, norm = self.self_attn, self.self_attn_layer_norm
-        source = self._before(norm, x)
-        keys, values = attention.keys_values(source)
-        query = attention.split(attention.q_proj(source))
-        mixed, weights = inputs.attend_self(index, query, keys, values, attention.scale, self._p(attention.dropout))
-        x = self._after(norm, x + self._drop(attention.out_proj(mixed)))
-        cross_weights = None
-        if inputs.has_memory:
-            attention, norm = self.encoder_attn, self.encoder_attn_layer_norm
-            query = attention.split(attention.q_proj(self._before(norm, x)))
-            mixed, cross_weights = inputs.attend_cross(
-                index, query, attention.keys_values, attention.scale, self._p(attention.dropout)
-            )
-            x = self._after(norm, x + self._drop(attention.out_proj(mixed)))
-        inner = self.act(self.fc1(self._before(self.final_layer_norm, x)))
-        if self.training:
-            inner = F.dropout(inner, self.activation_dropout)
-        return self._after(self.final_layer_norm, x + self._drop(self.fc2(inner))), weights, cross_weights
-
-    def _before(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
-        return norm(x) if self.norm_first else x
-
-    def _after(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
-        return x if self.norm_first else norm(x)
-
-    def _p(self, dropout: float) -> float:
-        return dropout if self.training else 0.0
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout) if self.training else x
+from vision2seq.models.decoders.trocr import Layer, LearnedPositions, ScaledEmbedding
 
 
 class BartDecoder(nn.Module):

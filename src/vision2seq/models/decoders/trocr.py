@@ -91,7 +91,7 @@ class SinusoidalPositions(nn.Module):
 class Attention(nn.Module):
     """Projections of a self- or cross-attention; what is kept between steps lies in the cache that is passed."""
 
-    def __init__(self, config: TrOCRConfig, source_width: int | None = None) -> None:
+    def __init__(self, config: Any, source_width: int | None = None) -> None:
         super().__init__()
         width = config.hidden_size
         self.heads = config.decoder_attention_heads
@@ -114,40 +114,51 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention, feed-forward; a norm after each residual."""
+    """Self-attention, cross-attention, feed-forward, each with a residual around it and a norm after (or before) it.
 
-    def __init__(self, config: TrOCRConfig) -> None:
+    BART's and mBART's as well.
+    """
+
+    def __init__(self, config: Any, source_width: int | None = None, *, norm_first: bool = False) -> None:
         super().__init__()
         width = config.hidden_size
         self.self_attn = Attention(config)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_attn = Attention(config, config.cross_attention_hidden_size)
+        self.encoder_attn = Attention(config, source_width)
         self.encoder_attn_layer_norm = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, config.decoder_ffn_dim)
         self.fc2 = nn.Linear(config.decoder_ffn_dim, width)
         self.final_layer_norm = nn.LayerNorm(width)
         self.act = activation(config.activation_function)
+        self.norm_first = norm_first
         self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
 
     def forward(self, x: Tensor, inputs: DecoderInputs, index: int) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns the new states (B, T, D) and, if asked for, self- and cross-attention weights."""
-        attention = self.self_attn
-        keys, values = attention.keys_values(x)
-        query = attention.split(attention.q_proj(x))
+        attention, norm = self.self_attn, self.self_attn_layer_norm
+        source = self._before(norm, x)
+        keys, values = attention.keys_values(source)
+        query = attention.split(attention.q_proj(source))
         mixed, weights = inputs.attend_self(index, query, keys, values, attention.scale, self._p(attention.dropout))
-        x = self.self_attn_layer_norm(x + self._drop(attention.out_proj(mixed)))
+        x = self._after(norm, x + self._drop(attention.out_proj(mixed)))
         cross_weights = None
         if inputs.has_memory:
-            attention = self.encoder_attn
-            query = attention.split(attention.q_proj(x))
+            attention, norm = self.encoder_attn, self.encoder_attn_layer_norm
+            query = attention.split(attention.q_proj(self._before(norm, x)))
             mixed, cross_weights = inputs.attend_cross(
                 index, query, attention.keys_values, attention.scale, self._p(attention.dropout)
             )
-            x = self.encoder_attn_layer_norm(x + self._drop(attention.out_proj(mixed)))
-        inner = self.act(self.fc1(x))
+            x = self._after(norm, x + self._drop(attention.out_proj(mixed)))
+        inner = self.act(self.fc1(self._before(self.final_layer_norm, x)))
         if self.training:
             inner = F.dropout(inner, self.activation_dropout)
-        return self.final_layer_norm(x + self._drop(self.fc2(inner))), weights, cross_weights
+        return self._after(self.final_layer_norm, x + self._drop(self.fc2(inner))), weights, cross_weights
+
+    def _before(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        return norm(x) if self.norm_first else x
+
+    def _after(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        return x if self.norm_first else norm(x)
 
     def _p(self, dropout: float) -> float:
         return dropout if self.training else 0.0
@@ -173,7 +184,9 @@ class TrOCRDecoder(nn.Module):
                 raise ConfigError("Sinusoidal positions are counted from pad_token_id, which is None; set it.")
             self.embed_positions = SinusoidalPositions(config.max_position_embeddings + padding + 1, width, padding)
         self.layernorm_embedding = nn.LayerNorm(width) if config.layernorm_embedding else None
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.decoder_layers))
+        self.layers = nn.ModuleList(
+            Layer(config, config.cross_attention_hidden_size) for _ in range(config.decoder_layers)
+        )
 
 
 class DecoderWrapper(nn.Module):
