@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes printed-line from nothing: texts, tuning lines, training, the exported checkpoint, its errors on tuning lines.
 #
-#   build.sh OUT [MINUTES]        MINUTES of training, 88 if not given
+#   build.sh OUT [MINUTES]        MINUTES of training, 105 if not given
 #
 # Fonts and texts come from the Debian packages in packages.txt. Killed, the same command goes on where it was.
 # PYTHON names the Python that has the package and its `recipes` extra; further options for train.py may stand in TRAIN.
@@ -26,7 +26,11 @@ if [[ ! -e $out/tune/manifest.jsonl ]]; then
     "$python" "$here/documents.py" --split tune --dpi 100 150 200 300 --limit 600 --out "$out/tune" \
         --download "$out/packages"
 fi
-"$python" "$here/train.py" --corpus "$out/corpus.txt" --out "$out/run" --minutes "${2:-88}" --bf16 --threads 1 \
-    --validate "$out/tune" --held-out --every 12 ${TRAIN:-}
-"$python" "$here/evaluate.py" --model "$out/run/final" --held-out --confusions "$out/tune"
+if [[ ! -e $out/tune-degraded/manifest.jsonl ]]; then
+    "$python" "$here/documents.py" --split tune --dpi 200 --limit 400 --degraded --out "$out/tune-degraded" \
+        --download "$out/packages"
+fi
+"$python" "$here/train.py" --corpus "$out/corpus.txt" --out "$out/run" --minutes "${2:-105}" --bf16 --threads 1 \
+    --validate "$out/tune" --validate "$out/tune-degraded" --held-out --every 12 ${TRAIN:-}
+"$python" "$here/evaluate.py" --model "$out/run/final" --held-out --confusions "$out/tune" "$out/tune-degraded"
 echo "The checkpoint is $out/run/final" >&2

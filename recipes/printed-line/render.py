@@ -123,14 +123,34 @@ class _Plan:
     right: float
     leading: float
     neighbours: float
+    skewed: float
     document: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """Which share of the lines looks like what; what is left of the first two looks like anything else."""
+
+    document: float = 0.55
+    """Clean crops of a document."""
+    scan: float = 0.18
+    """Such crops after a scanner."""
+    skewed: float = 0.4
+    """Of the scans: turned by up to 1.5 degrees."""
 
 
 class LineRenderer:
     """An endless, indexed set of rendered lines."""
 
     def __init__(
-        self, fonts: Sequence[Path], texts: Sequence[str], *, seed: int, height: int = 32, max_width: int = 1024
+        self,
+        fonts: Sequence[Path],
+        texts: Sequence[str],
+        *,
+        seed: int,
+        height: int = 32,
+        max_width: int = 1024,
+        looks: Looks = Looks(),
     ) -> None:
         """Reads the fonts' tables of characters; the outlines are read when first used.
 
@@ -140,6 +160,7 @@ class LineRenderer:
             seed: Changes every line.
             height: Height of the model's canvas.
             max_width: Width of the model's canvas; longer lines are squeezed to it.
+            looks: What the lines look like.
 
         Raises:
             ValueError: No font or no text can be used.
@@ -160,6 +181,7 @@ class LineRenderer:
         self.seed = seed
         self.height = height
         self.max_width = max_width
+        self.looks = looks
         self._strikes: OrderedDict[tuple[Path, int], _Strike] = OrderedDict()
 
     def render(self, index: int, max_words: int | None = None, *, degrade: bool = True) -> tuple[Array, str]:
@@ -209,7 +231,7 @@ class LineRenderer:
 
     def _crop(self, index: int, max_words: int | None, *, degrade: bool) -> tuple[Array, str, Array]:
         rng = random.Random(f"{self.seed} {index}")
-        document = not degrade or rng.random() < 0.55
+        document = not degrade or rng.random() < self.looks.document
         empty = rng.random() < 0.01
         text = "" if empty else self.sampler.line(rng, max_words)
         family = self.families[rng.choices(range(len(self.families)), self._family_weights)[0]]
@@ -220,7 +242,8 @@ class LineRenderer:
         if document:
             plan = self._document_plan(rng)
         else:
-            plan = self._scan_plan(rng) if rng.random() < 0.4 else self._varied_plan(rng)
+            scan = self.looks.scan / (1 - self.looks.document)
+            plan = self._scan_plan(rng) if rng.random() < scan else self._varied_plan(rng)
         image, places = self._draw(rng, plan, face, text)
         array = self._finish_document(rng, plan, image) if document else self._finish_varied(rng, plan, image)
         return array, text, places
@@ -247,9 +270,9 @@ class LineRenderer:
             self._strikes.move_to_end(key)
         return strike
 
-    def _document_plan(self, rng: random.Random) -> _Plan:
+    def _document_plan(self, rng: random.Random, resolutions: Sequence[int] = (40, 18, 30, 12)) -> _Plan:
         points = rng.choice((8, 9, 9, 9.96, 10, 10, 10, 10.95, 11, 11, 12, 12, 12, 14.3, 17.2))
-        dpi = rng.choices((100, 150, 200, 300), (40, 18, 30, 12))[0]
+        dpi = rng.choices((100, 150, 200, 300), resolutions)[0]
         size = points * dpi / 72
         # Margins are whole pixels around the box that the PDF reader gives: ascender to descender of the font.
         margin = rng.choice((2, 3, 3, 3, 4, 4))
@@ -266,13 +289,16 @@ class LineRenderer:
             right=margin + rng.uniform(-0.5, 1.2),
             leading=rng.uniform(1.14, 1.5) * size,
             neighbours=0.6,
+            skewed=0.0,
             document=True,
         )
 
     def _scan_plan(self, rng: random.Random) -> _Plan:
         """A tight crop of a document that goes through a scanner: skew, blur, noise and JPEG come later."""
-        plan = self._document_plan(rng)
+        # Scanners see finer than screens. A line that is turned fills half of its crop, which takes as much again.
+        plan = self._document_plan(rng, (12, 24, 44, 20))
         plan.document = False
+        plan.skewed = self.looks.skewed
         plan.ink, plan.ground = (0.0, 255.0) if rng.random() < 0.6 else (rng.uniform(0, 80), rng.uniform(200, 255))
         return plan
 
@@ -300,6 +326,7 @@ class LineRenderer:
             right=rng.choice((0.0, 1.0, 3.0, rng.uniform(0, 0.6) * size, rng.uniform(0, 3) * size)),
             leading=rng.uniform(1.05, 1.8) * size,
             neighbours=0.35,
+            skewed=0.4,
             document=False,
         )
 
@@ -320,7 +347,7 @@ class LineRenderer:
         length = (words[-1].end if words else rng.uniform(1, 25) * size) / scale
         width = max(2, round(length + plan.left + plan.right))
         angle = 0.0
-        if not plan.document and rng.random() < 0.4:
+        if not plan.document and rng.random() < plan.skewed:
             angle = rng.choice((-1.0, 1.0, rng.uniform(-1.5, 1.5), rng.uniform(-0.7, 0.7)))
         if not plan.document and rng.random() < 0.12:
             plan.neighbours = 1.0

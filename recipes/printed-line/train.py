@@ -42,7 +42,7 @@ from torch.nn import functional as F
 
 from charset import CHARSET
 from fonts import FONT_FOLDERS
-from render import LineRenderer, held_out_lines, scale_to_canvas
+from render import LineRenderer, Looks, held_out_lines, scale_to_canvas
 from start import look_around
 from tokenizer import SPECIAL_TOKENS
 from tokenizer import write as write_tokenizer
@@ -61,6 +61,7 @@ SIGN_OF = {number: sign for sign, number in ID_OF.items()}
 VOCABULARY = len(SPECIAL_TOKENS) + len(CHARSET)
 POSITIONS = 160
 LONGEST = POSITIONS - 2  # characters: the start token takes one position
+LOOKS = Looks(document=0.6, scan=0.27, skewed=0.65)
 POOL = 768  # lines rendered, sorted by width and cut into batches together
 TOKENS_A_BATCH = 48 * 56  # columns times lines
 MOST_LINES = 64  # of a batch
@@ -143,6 +144,7 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
         seed=options["seed"],
         height=HEIGHT,
         max_width=WIDTH,
+        looks=LOOKS,
     )
     rng = random.Random(f"{options['seed']}/{worker}/{options['start']}")
     parent = multiprocessing.parent_process()
@@ -151,8 +153,8 @@ def render_forever(options: dict[str, Any], worker: int, progress: Any, out: Any
     while True:
         pool = []
         while len(pool) < POOL:
-            # More clean lines than the renderer draws by itself: shapes of letters before spots and noise.
-            degrade = rng.random() < 0.5
+            # Shapes of letters before spots and noise.
+            degrade = progress.value > 0.1 or rng.random() < 0.3
             line = renderer.render_placed(index, options["words"](progress.value, rng), degrade=degrade)
             index += options["workers"]
             if len(line[1]) <= LONGEST:
