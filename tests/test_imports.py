@@ -25,6 +25,7 @@ ROWS = [
     ["compat"],
     ["engine"],
     ["reader"],
+    ["image_to_text"],
     ["training"],
     ["cli"],  # a command per file, so that training is among what it imports
     ["__main__"],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vision2seq.configuration.generation import GenerationConfig
     from vision2seq.errors import Vision2SeqError
     from vision2seq.generation.streaming import TextIteratorStreamer, TextStreamer
+    from vision2seq.image_to_text import pipeline
     from vision2seq.models.decoders.gpt2 import GPT2LMHeadModel
     from vision2seq.models.decoders.gpt2_config import GPT2Config
     from vision2seq.models.decoders.trocr import TrOCRForCausalLM
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         XLMRobertaTokenizer,
         XLMRobertaTokenizerFast,
     )
-    from vision2seq.reader import Reader, Reading, pipeline, read
+    from vision2seq.reader import Reader, Reading, read
 
 __version__ = "0.1.0"
 
@@ -87,7 +88,7 @@ _HOMES = {
     "Vision2SeqError": "errors",
     "VisionEncoderDecoderConfig": "configuration.composite",
     "VisionEncoderDecoderModel": "models.vision_encoder_decoder",
-    "pipeline": "reader",
+    "pipeline": "image_to_text",
     "read": "reader",
     **dict.fromkeys(_TOKENIZERS, "processing.text.load"),
 }
