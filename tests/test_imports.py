@@ -24,6 +24,7 @@ ROWS = [
     ["auto"],
     ["compat"],
     ["engine"],
+    ["reading"],
     ["reader"],
     ["image_to_text"],
     ["training"],

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
         XLMRobertaTokenizer,
         XLMRobertaTokenizerFast,
     )
-    from vision2seq.reader import Reader, Reading, read
+    from vision2seq.reader import Reader, read
+    from vision2seq.reading import Reading
 
 __version__ = "0.1.0"
 
@@ -75,7 +76,7 @@ _HOMES = {
     "GPT2LMHeadModel": "models.decoders.gpt2",
     "GenerationConfig": "configuration.generation",
     "Reader": "reader",
-    "Reading": "reader",
+    "Reading": "reading",
     "TextIteratorStreamer": "generation.streaming",
     "TextStreamer": "generation.streaming",
     "TrOCRConfig": "models.decoders.trocr_config",
