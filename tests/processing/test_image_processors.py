@@ -24,7 +24,7 @@ from vision2seq.errors import (
     OptionError,
     UnknownOptionError,
 )
-from vision2seq.processing.image import ops
+from vision2seq.processing.image import ops, steps
 from vision2seq.processing.image.base import BatchFeature, ImageProcessor
 from vision2seq.processing.image.deit import DeiTFeatureExtractor, DeiTImageProcessor
 from vision2seq.processing.image.vit import ViTFeatureExtractor, ViTImageProcessor
@@ -78,9 +78,18 @@ def test_defaults() -> None:
 
 def test_center_crop_cuts_and_fills() -> None:
     pixels = np.arange(1, 13, dtype=np.uint8).reshape(1, 3, 4)
-    np.testing.assert_array_equal(ops.center_crop(pixels, (1, 2)), [[[6, 7]]])
-    np.testing.assert_array_equal(ops.center_crop(pixels, (4, 1)), [[[0], [2], [6], [10]]])
-    assert ops.center_crop(pixels, (6, 7)).sum() == pixels.sum()
+    for shape, expected in (((1, 2), [[[6, 7]]]), ((4, 1), [[[0], [2], [6], [10]]])):
+        crop = steps.center_crop((3, 4), shape)
+        np.testing.assert_array_equal(crop.apply(pixels), expected)
+        np.testing.assert_array_equal(crop.apply(Image.fromarray(pixels[0])), expected[0])
+    assert steps.center_crop((3, 4), (6, 7)).apply(pixels).sum() == pixels.sum()
+
+
+def test_window_beside_the_picture_is_black() -> None:
+    pixels = np.ones((1, 3, 4), np.uint8)
+    for top, left in ((-9, 0), (9, 0), (0, -9), (0, 9), (-2, -2), (3, 4)):
+        window = steps.Window(top, left, (2, 2)).apply(pixels)
+        assert window.shape == (1, 2, 2) and not window.any()
 
 
 # Options

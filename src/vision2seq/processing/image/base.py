@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +24,8 @@ from vision2seq import hub
 from vision2seq.configuration.base import read_json, write_json
 from vision2seq.errors import CheckpointNotFoundError, ImageError, OptionError, UnknownOptionError, nearest
 from vision2seq.processing.batch import Batch
-from vision2seq.processing.image import ops, read
+from vision2seq.processing.image import ops, read, steps
+from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.ops import Pixels
 
 PREPROCESSOR_NAME = "preprocessor_config.json"
@@ -323,6 +324,32 @@ class ImageProcessor:
                 raise OptionError(f"{switch} needs {name}, which is {chosen[name]!r}. Set it, or {switch}=False.")
         return chosen
 
+    def geometry(self, image: Any, **overrides: Any) -> Geometry:
+        """Tell where the pixels of what a call returns were in the picture that it was given.
+
+        Args:
+            image: One picture, of any kind that a call takes. One that is read from a file is meant upright, as its
+                camera says.
+            overrides: Those of the call.
+
+        Returns:
+            The way back; nothing is resized for it.
+
+        Raises:
+            ImageError, OptionError, UnknownOptionError: As for the call.
+        """
+        chosen = self._choose(overrides)
+        items = read.flatten(image)
+        if len(items) != 1:
+            raise OptionError(f"geometry() is about one image; found {len(items)}. Call it for each of them.")
+        chosen["in_doubt_first"] = True
+        picture = _picture(items[0], chosen)
+        height, width = steps.shape_of(picture)
+        found = Geometry.of(width, height)
+        for step in self._steps(picture, chosen):
+            found = step.follow(found)
+        return found
+
     def _pixels(self, item: Any, chosen: Mapping[str, Any]) -> Pixels:
         """One picture decoded, in the wanted channels and size: C H W."""
         picture = _picture(item, chosen)
@@ -330,13 +357,20 @@ class ImageProcessor:
             ops.warn_if_scaled(picture)
         return self._fit(picture, chosen)
 
-    def _fit(self, picture: Image.Image | Pixels, chosen: Mapping[str, Any]) -> Pixels:
-        """A picture resized and cropped, which is where families differ: C H W."""
+    def _fit(self, picture: steps.Picture, chosen: Mapping[str, Any]) -> Pixels:
+        """A picture stretched, turned and cut as its steps say: C H W."""
+        for step in list(self._steps(picture, chosen)):  # all of them first: they may refuse the picture
+            picture = step.apply(picture)
+        return ops.planes(picture) if isinstance(picture, Image.Image) else picture
+
+    def _steps(self, picture: steps.Picture, chosen: Mapping[str, Any]) -> Iterator[steps.Step]:
+        """What to do to a picture, which is where families differ."""
+        shape = steps.shape_of(picture)
         if chosen["do_resize"]:
-            pixels = ops.resize(picture, chosen["size"], chosen["resample"])
-        else:
-            pixels = ops.planes(picture) if isinstance(picture, Image.Image) else picture
-        return ops.center_crop(pixels, chosen["crop_size"]) if chosen["do_center_crop"] else pixels
+            shape = chosen["size"]
+            yield steps.Resize(shape, chosen["resample"])
+        if chosen["do_center_crop"]:
+            yield steps.center_crop(shape, chosen["crop_size"])
 
 
 def read_preprocessor(path: str | os.PathLike[str]) -> dict[str, Any]:

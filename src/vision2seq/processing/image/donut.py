@@ -12,15 +12,16 @@ Source: ``DonutImageProcessor`` of transformers 4.57.6 (the PIL one).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from vision2seq.errors import ImageError, OptionError
-from vision2seq.processing.image import ops
+from vision2seq.processing.image import ops, steps
 from vision2seq.processing.image.base import HALF, ImageProcessor
+from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.ops import Pixels
 
 MAX_ENLARGED = 2**29
@@ -117,42 +118,43 @@ class DonutImageProcessor(ImageProcessor):
             chosen["size"] = ops.height_width(chosen["size"])
         return chosen
 
-    def _fit(self, picture: Image.Image | Pixels, chosen: Mapping[str, Any]) -> Pixels:
-        canvas = chosen["size"]
+    def geometry(self, image: Any, **overrides: Any) -> Geometry:
+        """As in the base.
+
+        Raises:
+            OptionError: With ``random_padding``, nobody knows the place beforehand.
+        """
+        if overrides.get("random_padding"):
+            raise OptionError("geometry() cannot tell where random_padding=True will put a picture. Leave it out.")
+        return super().geometry(image, **overrides)
+
+    def _fit(self, picture: steps.Picture, chosen: Mapping[str, Any]) -> Pixels:
         gray = _gray_band(picture)
-        if gray is not None:  # as in most scans; one band costs a third, and Pillow computes each band by itself
-            picture = gray
-        if chosen["do_align_long_axis"]:
-            picture = align_long_axis(picture, canvas)
+        if gray is None:
+            return super()._fit(picture, chosen)
+        # As in most scans; one band costs a third, and Pillow computes each band by itself.
+        return np.repeat(super()._fit(gray, chosen), 3, axis=0)
+
+    def _steps(self, picture: steps.Picture, chosen: Mapping[str, Any]) -> Iterator[steps.Step]:
+        shape, canvas = steps.shape_of(picture), chosen["size"]
+        # A square fits either way.
+        if chosen["do_align_long_axis"] and (shape[0] - shape[1]) * (canvas[0] - canvas[1]) < 0:
+            shape = shape[::-1]
+            yield steps.Turn()
         if chosen["do_resize"]:
-            shape = shorter_edge_shape(_shape(picture), min(canvas))
-            _check_enlarged(_shape(picture), shape)
-            picture = _stretch(picture, shape, chosen["resample"])
+            found, shape = shape, shorter_edge_shape(shape, min(canvas))
+            _check_enlarged(found, shape)
+            yield steps.Resize(shape, chosen["resample"])
         if chosen["do_thumbnail"]:
-            shape = thumbnail_shape(_shape(picture), canvas)
-            if shape != _shape(picture):
-                picture = _stretch(picture, shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
-        pixels = ops.planes(picture) if isinstance(picture, Image.Image) else picture
+            found, shape = shape, thumbnail_shape(shape, canvas)
+            if shape != found:
+                yield steps.Resize(shape, Image.Resampling.BICUBIC, reducing_gap=2.0)
         if chosen["do_pad"]:
-            pixels = pad(pixels, canvas, bool(chosen["random_padding"]))
-        return np.repeat(pixels, 3, axis=0) if gray is not None else pixels
+            yield on_canvas(shape, canvas, bool(chosen["random_padding"]))
 
 
 class DonutFeatureExtractor(DonutImageProcessor):
     """The name of `DonutImageProcessor` in files and scripts from before 2023."""
-
-
-def align_long_axis(picture: Image.Image | Pixels, canvas: tuple[int, int]) -> Image.Image | Pixels:
-    """Turn by a quarter clockwise if the picture is lying and the canvas (height, width) upright, or the reverse.
-
-    Squares fit either way and are left alone.
-    """
-    height, width = _shape(picture)
-    if (height - width) * (canvas[0] - canvas[1]) >= 0:
-        return picture
-    if isinstance(picture, Image.Image):
-        return picture.transpose(Image.Transpose.ROTATE_270)
-    return np.rot90(picture, 3, axes=(1, 2))
 
 
 def shorter_edge_shape(shape: tuple[int, int], edge: int) -> tuple[int, int]:
@@ -178,34 +180,28 @@ def thumbnail_shape(shape: tuple[int, int], canvas: tuple[int, int]) -> tuple[in
     return max(height, 1), max(width, 1)
 
 
-def pad(pixels: Pixels, canvas: tuple[int, int], anywhere: bool = False) -> Pixels:
-    """Put a picture on a black canvas.
+def on_canvas(shape: steps.Shape, canvas: steps.Shape, anywhere: bool = False) -> steps.Window:
+    """The window that is the canvas, seen from the picture on it.
 
     Args:
-        pixels: C H W.
-        canvas: Height and width.
+        shape: Height and width of the picture.
+        canvas: Those of the canvas.
         anywhere: Where numpy's global generator says, for training; otherwise in the middle, an odd row or column of
             black coming after the picture.
 
     Raises:
         OptionError: The picture is larger than the canvas.
     """
-    channels, height, width = pixels.shape
-    below, right = canvas[0] - height, canvas[1] - width
+    below, right = canvas[0] - shape[0], canvas[1] - shape[1]
     if below < 0 or right < 0:
         raise OptionError(
-            f"After resizing, the picture is {height} high and {width} wide, more than the canvas of {canvas[0]} by "
-            f"{canvas[1]}. Pass do_resize=True and do_thumbnail=True, which make it fit, or do_pad=False."
+            f"After resizing, the picture is {shape[0]} high and {shape[1]} wide, more than the canvas of {canvas[0]} "
+            f"by {canvas[1]}. Pass do_resize=True and do_thumbnail=True, which make it fit, or do_pad=False."
         )
     if anywhere:
         top, left = np.random.randint(0, below + 1), np.random.randint(0, right + 1)
-    else:
-        top, left = below // 2, right // 2
-    if (height, width) == canvas:
-        return pixels
-    out = np.zeros((channels, *canvas), dtype=pixels.dtype)
-    out[:, top : top + height, left : left + width] = pixels
-    return out
+        return steps.Window(-top, -left, canvas)
+    return steps.Window(-(below // 2), -(right // 2), canvas)
 
 
 def _gray_band(picture: Image.Image | Pixels) -> Image.Image | None:
@@ -218,18 +214,6 @@ def _gray_band(picture: Image.Image | Pixels) -> Image.Image | None:
         if not red == green == blue:
             return None
     return picture.getchannel(0)
-
-
-def _stretch(
-    picture: Image.Image | Pixels, shape: tuple[int, int], method: Image.Resampling, reducing_gap: float | None = None
-) -> Image.Image | Pixels:
-    if isinstance(picture, Image.Image):
-        return picture.resize((shape[1], shape[0]), resample=method, reducing_gap=reducing_gap)
-    return ops.resize(picture, shape, method, reducing_gap)
-
-
-def _shape(picture: Image.Image | Pixels) -> tuple[int, int]:
-    return (picture.height, picture.width) if isinstance(picture, Image.Image) else picture.shape[1:]
 
 
 def _height_first(size: Any) -> Any:

@@ -7,7 +7,6 @@ shifted and divided in float32. Since a uint8 pixel has 256 values, that is done
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -136,28 +135,24 @@ def _is_fractions(image: Pixels) -> bool:
     return True
 
 
-def center_crop(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Cut out the middle; where the image is smaller, black fills up, the odd row or column of it before the image.
+def window(pixels: Pixels, top: int, left: int, height: int, width: int) -> Pixels:
+    """Cut out a window; where it reaches beyond the image, it is black.
 
     Args:
         pixels: C H W.
-        size: Height and width to cut out.
+        top: The image's row that becomes the first one; may be negative.
+        left: Likewise for columns.
+        height: Of the window, in pixels.
+        width: Likewise.
     """
-    top, rows, before_rows = _middle(pixels.shape[1], size[0])
-    left, columns, before_columns = _middle(pixels.shape[2], size[1])
-    middle = pixels[:, top : top + rows, left : left + columns]
-    if (rows, columns) == size:
-        return middle
-    out = np.zeros((pixels.shape[0], *size), dtype=pixels.dtype)
-    out[:, before_rows : before_rows + rows, before_columns : before_columns + columns] = middle
+    inside = pixels[:, max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    rows, columns = inside.shape[1:]
+    if (rows, columns) == (height, width):
+        return inside
+    out = np.zeros((pixels.shape[0], height, width), dtype=pixels.dtype)
+    above, before = max(-top, 0), max(-left, 0)
+    out[:, above : above + rows, before : before + columns] = inside
     return out
-
-
-def _middle(found: int, wanted: int) -> tuple[int, int, int]:
-    """Along one axis: where the cut begins, how much of the image it holds, and how much black comes before that."""
-    if found >= wanted:
-        return (found - wanted) // 2, wanted, 0
-    return 0, found, math.ceil((wanted - found) / 2)
 
 
 def scale_to_float32(pixels: Pixels, scale: float) -> Pixels:
