@@ -6,7 +6,7 @@ B images, C channels, H W pixels, S patches, D channels of a token, h w rows and
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,24 @@ def pair(value: Any, name: str = "image_size or patch_size") -> tuple[int, int]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ConfigError(f"{name} is {value!r}; expected a number of pixels or [height, width].")
     return int(value[0]), int(value[1])
+
+
+class PatchGrid(NamedTuple):
+    """Where the tokens of an encoded image stand: row by row, behind those that stand for no place.
+
+    Attributes:
+        rows: How many rows of patches there are.
+        columns: How many patches a row has.
+        patch_height: Pixels from one row to the next; the first begins at the top.
+        patch_width: Pixels from one column to the next.
+        skipped: Tokens in front.
+    """
+
+    rows: int
+    columns: int
+    patch_height: int
+    patch_width: int
+    skipped: int
 
 
 class PatchEmbeddings(nn.Module):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vision2seq.layers.outputs import EncoderOutput
+from vision2seq.layers.patches import PatchGrid, pair
 from vision2seq.models.base import PreTrainedModel
 
 
@@ -17,6 +18,18 @@ class Encoder(PreTrainedModel):
     """A vision encoder; families say how to embed, which layers, and how to end."""
 
     main_input_name: ClassVar[str] = "pixel_values"
+    extra_tokens: int = 1
+    """Tokens in front of those that stand for patches."""
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        """Which part of pixels (B, C, H, W) each token of the last hidden state stands for.
+
+        Args:
+            height: H.
+            width: W.
+        """
+        high, wide = pair(self.config.patch_size)
+        return PatchGrid(height // high, width // wide, high, wide, self.extra_tokens)
 
     def embed(self, pixel_values: Tensor, interpolate_pos_encoding: bool) -> Tensor:
         """Patches with positions and what stands in front of them, (B, S, D)."""

@@ -26,7 +26,7 @@ from vision2seq.layers.attention import attend
 from vision2seq.layers.drop_path import drop_path, rates
 from vision2seq.layers.outputs import EncoderOutput
 from vision2seq.layers.patches import PatchEmbeddings, square_grid, stretched
-from vision2seq.models.base import PreTrainedModel
+from vision2seq.models.encoders.base import Encoder
 from vision2seq.models.encoders.beit_config import BeitConfig
 
 
@@ -209,13 +209,12 @@ class Pooler(nn.Module):
         return x[:, 0] if self.layernorm is None else self.layernorm(x[:, 1:].mean(1))
 
 
-class BeitModel(PreTrainedModel):
+class BeitModel(Encoder):
     """BEiT as an encoder: pixels (B, C, H, W) → hidden states (B, 1 + patches, D)."""
 
     config_class: ClassVar[Any] = BeitConfig
     base_model_prefix: ClassVar[str] = "beit"
-    main_input_name: ClassVar[str] = "pixel_values"
-    extra_tokens: ClassVar[int] = 1
+    extra_tokens: int = 1
     _not_needed: ClassVar[tuple[str, ...]] = (r"^pooler\.", r"^embeddings\.mask_token$")
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$", r"relative_position_index")
 

@@ -135,7 +135,7 @@ class CLIPVisionModel(Encoder):
 
     config_class: ClassVar[Any] = CLIPVisionConfig
     base_model_prefix: ClassVar[str] = "vision_model"  # transformers 5 writes the names without it
-    extra_tokens: ClassVar[int] = 1
+    extra_tokens: int = 1
     _not_needed: ClassVar[tuple[str, ...]] = (r"^vision_model\.post_layernorm\.",)
 
     def __init__(self, config: CLIPVisionConfig) -> None:

@@ -107,7 +107,7 @@ class SiglipVisionModel(Encoder):
 
     config_class: ClassVar[Any] = SiglipVisionConfig
     base_model_prefix: ClassVar[str] = "vision_model"  # transformers 5 writes the names without it
-    extra_tokens: ClassVar[int] = 0
+    extra_tokens: int = 0
     _not_needed: ClassVar[tuple[str, ...]] = (r"^vision_model\.head\.",)
 
     def __init__(self, config: SiglipVisionConfig) -> None:

@@ -27,8 +27,8 @@ from vision2seq.layers.activations import activation
 from vision2seq.layers.attention import attend
 from vision2seq.layers.drop_path import drop_path, rates
 from vision2seq.layers.outputs import EncoderOutput
-from vision2seq.layers.patches import PatchEmbeddings, stretched
-from vision2seq.models.base import PreTrainedModel
+from vision2seq.layers.patches import PatchEmbeddings, PatchGrid, stretched
+from vision2seq.models.encoders.base import Encoder
 from vision2seq.models.encoders.swin_config import DonutSwinConfig, SwinConfig
 
 # What is added to the product of two patches that only the shift has made neighbours: not so low that it counts for
@@ -261,13 +261,12 @@ class Stages(nn.Module):
         self.layers = nn.ModuleList(Stage(config, stage) for stage in range(len(config.depths)))
 
 
-class DonutSwinModel(PreTrainedModel):
+class DonutSwinModel(Encoder):
     """Donut's Swin as an encoder: pixels (B, C, H, W) → hidden states (B, patches of the last stage, D)."""
 
     config_class: ClassVar[Any] = DonutSwinConfig
     base_model_prefix: ClassVar[str] = "donut"
-    main_input_name: ClassVar[str] = "pixel_values"
-    extra_tokens: ClassVar[int] = 0
+    extra_tokens: int = 0
     last_norm: ClassVar[bool] = False
     _not_needed: ClassVar[tuple[str, ...]] = (r"relative_position_index$",)
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
@@ -292,6 +291,14 @@ class DonutSwinModel(PreTrainedModel):
             nn.init.zeros_(module.position_embeddings)
         elif isinstance(module, SelfAttention):
             nn.init.zeros_(module.relative_position_bias_table)
+
+    def patch_grid(self, height: int, width: int) -> PatchGrid:
+        """As for any encoder: that of the last stage, with what was filled up at the right and at the bottom."""
+        high, wide = self.embeddings.patch_embeddings.patch_size
+        rows, columns = -(-height // high), -(-width // wide)
+        for _ in self.config.depths[1:]:
+            rows, columns, high, wide = -(-rows // 2), -(-columns // 2), 2 * high, 2 * wide
+        return PatchGrid(rows, columns, high, wide, self.extra_tokens)
 
     def forward(
         self,

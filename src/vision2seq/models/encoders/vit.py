@@ -149,7 +149,7 @@ class ViTModel(Encoder):
 
     config_class: ClassVar[Any] = ViTConfig
     base_model_prefix: ClassVar[str] = "vit"
-    extra_tokens: ClassVar[int] = 1
+    extra_tokens: int = 1
     has_pooler: ClassVar[bool] = True
     _not_needed: ClassVar[tuple[str, ...]] = (r"^pooler\.",)
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embeddings\.mask_token$",)
@@ -193,7 +193,7 @@ class DeiTModel(ViTModel):
 
     config_class: ClassVar[Any] = DeiTConfig
     base_model_prefix: ClassVar[str] = "deit"
-    extra_tokens: ClassVar[int] = 2
+    extra_tokens: int = 2
 
 
 class ViTMSNModel(ViTModel):
