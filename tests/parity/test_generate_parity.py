@@ -133,10 +133,14 @@ def test_outputs(folders: dict[str, Path], name: str, options: dict[str, Any]) -
     expected, found = both(theirs, ours, images, max_length=12, **options, **wanted, return_dict_in_generate=True)
     same_ids(expected.sequences, found.sequences)
     names = [key for key in expected if key != "past_key_values"]
-    assert names == [key for key in found if key not in ("finish_reasons", "token_logprobs")]
+    assert names == [key for key in found if key not in ("finish_reasons", "token_logprobs", "text_scores")]
     for key in names[1:]:
         assert_same(found[key], expected[key], atol=2e-5, what=key)
     assert ("sequences_scores" in names) == ("num_beams" in options)
+    if "sequences_scores" in names:
+        assert found.text_scores == pytest.approx(expected.sequences_scores.tolist(), abs=2e-5)
+    else:
+        assert found.text_scores == pytest.approx([sum(row) / len(row) for row in found.token_logprobs])
     assert {"scores", "logits", "encoder_attentions", "cross_attentions", "decoder_hidden_states"} <= set(names)
 
 

@@ -235,5 +235,6 @@ def _result(found: list[Texts], plan: Plan, fill: int, length: int, kept: KeptSt
         beam_indices=origins[:, : sequences.shape[1] - start],
         finish_reasons=reasons,
         token_logprobs=token_logprobs,
+        text_scores=scores.tolist(),
     )
     return kept.put_into(output)

@@ -112,4 +112,6 @@ def _collect(session: DecodingSession, prompt: Tensor, plan: Plan, streamer: Str
 
     sequences = torch.cat([begun, torch.stack(columns, 1)], 1)
     sequences = cut_loops(sequences, reasons, logprobs, start=plan.prompt_length, pad=plan.pad)
-    return kept.put_into(GenerateOutput(sequences=sequences, finish_reasons=reasons, token_logprobs=logprobs))
+    scores = [sum(numbers) / max(1, len(numbers)) ** config.length_penalty for numbers in logprobs]
+    output = GenerateOutput(sequences=sequences, finish_reasons=reasons, token_logprobs=logprobs, text_scores=scores)
+    return kept.put_into(output)
