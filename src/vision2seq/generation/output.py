@@ -34,8 +34,10 @@ class GenerateOutput(ModelOutput):
             limit) or "repetition".
         token_logprobs: For each row the log-probability, by the plain softmax of the raw logits, of every token after
             the prompt, the end token included.
+        text_scores: For each row the sum of its tokens' log-probabilities divided by their number to the power of
+            ``length_penalty``: with beams what they were chosen by, after all rules, as ``sequences_scores``.
 
-    Source: the fields of transformers 4.57.6 ``GenerateBeamEncoderDecoderOutput``; the last two are ours.
+    Source: the fields of transformers 4.57.6 ``GenerateBeamEncoderDecoderOutput``; the last three are ours.
     """
 
     sequences: Tensor
@@ -50,6 +52,7 @@ class GenerateOutput(ModelOutput):
     decoder_hidden_states: tuple[Any, ...] | None = None
     finish_reasons: list[str] | None = None
     token_logprobs: list[list[float]] | None = None
+    text_scores: list[float] | None = None
 
 
 class KeptSteps:
