@@ -518,9 +518,21 @@ def test_what_is_asked_for_comes_back_for_each_step(decoder: TinyDecoder, option
 
 def test_outputs_are_left_out_unless_asked_for(decoder: TinyDecoder) -> None:
     output = run(decoder, decoder.images(2), max_length=5, output_scores=True)  # without return_dict_in_generate
-    assert output.keys() == ["sequences", "finish_reasons", "token_logprobs"]
+    assert output.keys() == ["sequences", "finish_reasons", "token_logprobs", "text_scores"]
     beams = run(decoder, decoder.images(2), max_length=5, num_beams=2)
-    assert beams.keys() == ["sequences", "beam_indices", "finish_reasons", "token_logprobs"]
+    assert beams.keys() == ["sequences", "beam_indices", "finish_reasons", "token_logprobs", "text_scores"]
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 3, "num_return_sequences": 2}, {"num_beams": 2}])
+@pytest.mark.parametrize("penalty", [1.0, 0.0, 2.0])
+def test_scores_of_texts(decoder: TinyDecoder, options: dict[str, Any], penalty: float) -> None:
+    output = run(decoder, decoder.images(3), max_length=9, length_penalty=penalty, **options)
+    for score, logprobs in zip(output.text_scores, output.token_logprobs, strict=True):
+        assert score == pytest.approx(sum(logprobs) / len(logprobs) ** penalty, rel=1e-4)
+    each = options.get("num_return_sequences", 1)
+    for image in range(3):
+        scores = output.text_scores[image * each : (image + 1) * each]
+        assert scores == sorted(scores, reverse=True)
 
 
 # ------------------------------------------------------------------------------------------------------ bad calls
