@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vision2seq.configuration.composite import VisionEncoderDecoderConfig
+from vision2seq.layers.activations import ACTIVATIONS
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 START, PAD, EOS, VOCABULARY = 0, 1, 2, 37
@@ -174,3 +175,32 @@ def picture(seed: int = 0, size: tuple[int, int] = (40, 24)) -> Image.Image:
     draw = np.random.default_rng(seed)
     coarse = draw.integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.NEAREST)
+
+
+# Decoders for the compiled steps. Wider than any vector, and no multiple of one.
+WIDE: dict[str, Any] = {"vocab_size": 301, "max_position_embeddings": 40}
+WIDE_TROCR = WIDE | {"d_model": 88, "decoder_ffn_dim": 203}
+WIDE_BERT = WIDE | {"hidden_size": 88, "intermediate_size": 203}
+WIDE_GPT2 = {"vocab_size": 301, "n_embd": 88, "n_inner": 203}
+STEP_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "learned": ("trocr", {}),
+    "sinusoidal": ("trocr", {"use_learned_position_embeddings": False}),
+    "no norm of embeddings": ("trocr", {"layernorm_embedding": False}),
+    "untied": ("trocr", {"tie_word_embeddings": False}),
+    "scaled": ("trocr", {"scale_embedding": True}),
+    "projected": ("trocr", {"cross_attention_hidden_size": None}),
+    "wide feed-forward": ("trocr", {"decoder_ffn_dim": 40, "decoder_layers": 3}),
+    "wide": ("trocr", WIDE_TROCR),
+    **{name: ("trocr", WIDE_TROCR | {"activation_function": name}) for name in ACTIVATIONS},
+    "gpt2": ("gpt2", {}),
+    "gpt2, wide": ("gpt2", WIDE_GPT2),
+    "gpt2, unscaled": ("gpt2", WIDE_GPT2 | {"scale_attn_weights": False}),
+    "bart": ("bart", {}),
+    "bart, wide": ("bart", WIDE_TROCR | {"scale_embedding": True}),
+    "mbart": ("mbart", {}),
+    "mbart, wide": ("mbart", WIDE_TROCR | {"scale_embedding": True, "tie_word_embeddings": False}),
+    **{name: (name, {}) for name in ("bert", "bert-generation", "electra", "roberta")},
+    **{f"{name}, wide": (name, WIDE_BERT) for name in ("bert", "bert-generation", "electra", "roberta")},
+    "bert, untied": ("bert", WIDE_BERT | {"tie_word_embeddings": False, "hidden_act": "gelu_new"}),
+    "gpt2, layer by layer": ("gpt2", WIDE_GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3}),
+}

@@ -9,50 +9,21 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
 import tiny
 import torch
+from tiny import STEP_VARIANTS, WIDE_GPT2, WIDE_TROCR
 from torch import nn
 
 from vision2seq.engine import program
-from vision2seq.engine.program import instruction_set
+from vision2seq.engine.library import instruction_set
 from vision2seq.engine.trocr import step_for
-from vision2seq.layers.activations import ACTIVATIONS
 from vision2seq.models.session import ModelSession
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 pytestmark = pytest.mark.skipif(program.library() is None, reason="the package was built without a C++ compiler")
-
-# Wider than any vector, and no multiple of one.
-WIDE: dict[str, Any] = {"vocab_size": 301, "max_position_embeddings": 40}
-WIDE_TROCR = WIDE | {"d_model": 88, "decoder_ffn_dim": 203}
-WIDE_BERT = WIDE | {"hidden_size": 88, "intermediate_size": 203}
-WIDE_GPT2 = {"vocab_size": 301, "n_embd": 88, "n_inner": 203}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "learned": ("trocr", {}),
-    "sinusoidal": ("trocr", {"use_learned_position_embeddings": False}),
-    "no norm of embeddings": ("trocr", {"layernorm_embedding": False}),
-    "untied": ("trocr", {"tie_word_embeddings": False}),
-    "scaled": ("trocr", {"scale_embedding": True}),
-    "projected": ("trocr", {"cross_attention_hidden_size": None}),
-    "wide feed-forward": ("trocr", {"decoder_ffn_dim": 40, "decoder_layers": 3}),
-    "wide": ("trocr", WIDE_TROCR),
-    **{name: ("trocr", WIDE_TROCR | {"activation_function": name}) for name in ACTIVATIONS},
-    "gpt2": ("gpt2", {}),
-    "gpt2, wide": ("gpt2", WIDE_GPT2),
-    "gpt2, unscaled": ("gpt2", WIDE_GPT2 | {"scale_attn_weights": False}),
-    "bart": ("bart", {}),
-    "bart, wide": ("bart", WIDE_TROCR | {"scale_embedding": True}),
-    "mbart": ("mbart", {}),
-    "mbart, wide": ("mbart", WIDE_TROCR | {"scale_embedding": True, "tie_word_embeddings": False}),
-    **{name: (name, {}) for name in ("bert", "bert-generation", "electra", "roberta")},
-    **{f"{name}, wide": (name, WIDE_BERT) for name in ("bert", "bert-generation", "electra", "roberta")},
-    "bert, untied": ("bert", WIDE_BERT | {"tie_word_embeddings": False, "hidden_act": "gelu_new"}),
-    "gpt2, layer by layer": ("gpt2", WIDE_GPT2 | {"scale_attn_by_inverse_layer_idx": True, "n_layer": 3}),
-}
 
 
 def sessions(model: VisionEncoderDecoderModel, images: int = 2) -> tuple[ModelSession, ModelSession]:
@@ -82,9 +53,9 @@ def compare(model: VisionEncoderDecoderModel, images: int = 2) -> None:
             torch.testing.assert_close(fast.step(tokens).logits, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", STEP_VARIANTS)
 def test_fast_steps_equal_the_modules(name: str) -> None:
-    decoder, more = VARIANTS[name]
+    decoder, more = STEP_VARIANTS[name]
     compare(tiny.model(decoder, more=more))
 
 
@@ -113,9 +84,9 @@ def test_other_instruction_sets(lowered: str) -> None:
     """The code for lesser processors gives the same; where the processor has less still, so does what is chosen."""
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]; import tiny, test_step; "
-        "from vision2seq.engine.program import instruction_set; print(instruction_set()); "
-        "test_step.compare(tiny.model(more=test_step.WIDE_TROCR), 5); "
-        "test_step.compare(tiny.model('gpt2', more=test_step.WIDE_GPT2), 5)"
+        "from vision2seq.engine.library import instruction_set; print(instruction_set()); "
+        "test_step.compare(tiny.model(more=tiny.WIDE_TROCR), 5); "
+        "test_step.compare(tiny.model('gpt2', more=tiny.WIDE_GPT2), 5)"
     )
     folders = [str(Path(__file__).parent), str(Path(tiny.__file__).parent)]
     result = subprocess.run(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from vision2seq.engine import trocr as trocr_step
 from vision2seq.engine.program import Program
-from vision2seq.engine.step import Step, step_from
+from vision2seq.engine.step import step_from
 from vision2seq.models.decoders import bart, trocr
 
 _PLAIN = {
@@ -24,15 +24,14 @@ _PLAIN = {
 }
 
 
-def step_for(decoder: bart.BartForCausalLM) -> Step | None:
-    """A step for this decoder as it is now, or None where the modules have to run; see `step_from`."""
+def step_for(decoder: bart.BartForCausalLM) -> Program | None:
+    """The program for this decoder as it is now, or None where the modules have to run; see `step_from`."""
     inner = decoder.model.decoder
 
-    def embed(tokens: Tensor, past: int) -> Tensor:
-        return (inner.embed_tokens(tokens) + inner.embed_positions(tokens, 1, past))[:, 0]
-
     def write(program: Program) -> None:
+        tokens, positions = inner.embed_tokens, inner.embed_positions
+        program.embed(program.embedded, tokens, positions.weight, first=positions.OFFSET, scale=tokens.scale)
         norms = {"embedding_norm": inner.layernorm_embedding, "last_norm": inner.layer_norm}
         trocr_step.record(decoder, program, norm_first=decoder.norm_first, **norms, head=decoder.lm_head)
 
-    return step_from(decoder, _PLAIN, embed, write)
+    return step_from(decoder, _PLAIN, write)

@@ -4,109 +4,31 @@ The Python of a family says which operations, once a generation; `native/program
 own parameters where they lie, so whoever changes those in place changes what comes out. Without the compiled library
 (no compiler when the package was built) the modules run.
 
-R rows, V vocabulary.
+R rows, V vocabulary, N steps.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import importlib.machinery
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vision2seq.engine.library import BFLOAT16, FLOAT32, Greedy, Operation, Part, State, library
 from vision2seq.layers.activations import ACTIVATIONS
 from vision2seq.layers.cache import DecoderCache
+from vision2seq.models.decoders.gpt2 import Conv1D
 
-_LINEAR, _NORM, _SELF, _CROSS = range(4)
+_LINEAR, _NORM, _SELF, _CROSS, _EMBED = range(5)
 _NUMBERS = ("identity", "relu", "gelu", "gelu_new", "silu", "quick_gelu", "tanh", "sigmoid")
 _ACTIVATIONS: dict[Callable[[Tensor], Tensor] | None, int] = {
     None if name == "identity" else ACTIVATIONS[name]: number for number, name in enumerate(_NUMBERS)
 }
 _ACTIVATIONS[ACTIVATIONS["gelu_pytorch_tanh"]] = _NUMBERS.index("gelu_new")
+_FORMATS = {torch.float32: FLOAT32, torch.bfloat16: BFLOAT16}
 _RESULT = -1
-
-
-class _Part(ctypes.Structure):
-    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p), ("outputs", ctypes.c_int64))
-
-
-class _Operation(ctypes.Structure):
-    _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("activation", ctypes.c_int32),
-        ("source", ctypes.c_int64),
-        ("target", ctypes.c_int64),
-        ("added", ctypes.c_int64),
-        ("inputs", ctypes.c_int64),
-        ("outputs", ctypes.c_int64),
-        ("layer", ctypes.c_int64),
-        ("number", ctypes.c_float),
-        ("transposed", ctypes.c_int32),
-        ("parts_count", ctypes.c_int32),
-        ("parts", _Part * 3),
-    )
-
-
-class _State(ctypes.Structure):
-    _fields_ = (
-        ("scratch", ctypes.c_void_p),
-        ("width", ctypes.c_int64),
-        ("result", ctypes.c_void_p),
-        ("result_width", ctypes.c_int64),
-        ("rows", ctypes.c_int64),
-        ("keys", ctypes.c_void_p),
-        ("values", ctypes.c_void_p),
-        ("capacity", ctypes.c_int64),
-        ("length", ctypes.c_int64),
-        ("cross_keys", ctypes.c_void_p),
-        ("cross_values", ctypes.c_void_p),
-        ("group", ctypes.c_int64),
-        ("sights", ctypes.c_int64),
-    )
-
-
-@functools.cache
-def library() -> Any:
-    """The compiled code, or None where the package was built without it."""
-    folder = Path(__file__).parent
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = folder / f"_program{suffix}"
-        if not path.is_file():
-            continue
-        try:
-            found = ctypes.CDLL(str(path))
-            sizes = (ctypes.c_int64 * 3)()
-            found.v2s_layout(sizes)
-        except (OSError, AttributeError):
-            continue
-        found.v2s_isa.restype = ctypes.c_char_p
-        found.v2s_run.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int32)
-        if list(sizes) == [ctypes.sizeof(kind) for kind in (_Part, _Operation, _State)]:
-            _lend_threads(found)
-            return found
-    return None
-
-
-def _lend_threads(compiled: Any) -> None:
-    """Let the compiled code run on torch's own threads, which are those of the OpenMP runtime that torch has loaded."""
-    process = ctypes.CDLL(None)
-    try:
-        names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
-        functions = [ctypes.cast(getattr(process, name), ctypes.c_void_p) for name in names]
-    except AttributeError:
-        return  # another runtime: one thread does it all
-    compiled.v2s_use_openmp(*functions)
-
-
-def instruction_set() -> str | None:
-    """Which instructions the compiled code uses here: ``"avx512"``, ``"avx2"``, ``"portable"``; None without it."""
-    compiled = library()
-    return None if compiled is None else compiled.v2s_isa().decode()
 
 
 class Unsuitable(Exception):
@@ -123,11 +45,13 @@ class Program:
             raise Unsuitable("there is no compiled code")
         self.embedded = 0
         self._width = self._embedded_width = width
-        self._operations: list[_Operation] = []
-        self._packed: Any = None
+        self._operations: list[Operation] = []
+        self._packed: ctypes.Array[Operation] | None = None
         self._result_width = 0
+        self._vocabulary = 0
         self._kept: list[Tensor] = []  # parameters whose addresses are in the operations
         self._scratch: Tensor | None = None
+        self._logits: Tensor | None = None
 
     def buffer(self, width: int) -> int:
         """Make room for ``width`` numbers a row."""
@@ -136,59 +60,98 @@ class Program:
         self._width += width
         return place
 
-    def _address(self, tensor: Tensor | None) -> int | None:
+    def _address(self, tensor: Tensor | None, dtype: torch.dtype = torch.float32) -> int | None:
         if tensor is None:
             return None
-        if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or not tensor.is_contiguous():
+        if tensor.dtype != dtype or tensor.device.type != "cpu" or not tensor.is_contiguous():
             raise Unsuitable("parameters must be contiguous float32 in the memory of the CPU")
         self._kept.append(tensor.detach())
         return tensor.data_ptr()
+
+    def _part(self, module: Any) -> Part:
+        bias = self._address(getattr(module, "bias", None))
+        if (form := getattr(module, "format", None)) is not None:  # packed, see `engine.packed`
+            weight = self._address(module.weight, module.weight.dtype)
+            scales, sums = self._address(module.scales), self._address(module.sums, torch.int32)
+            return Part(weight, bias, scales, sums, module.outputs, form)
+        outputs = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
+        return Part(self._address(module.weight), bias, None, None, outputs, FLOAT32)
+
+    def embed(
+        self,
+        target: int,
+        table: Any,
+        positions: Tensor | None,
+        *,
+        first: int = 0,
+        padding: int | None = None,
+        scale: float = 1.0,
+        extra: Tensor | None = None,
+    ) -> None:
+        """``target = scale * table[token] + extra + positions[first + tokens before it]``.
+
+        Args:
+            target: Buffer.
+            table: An embedding (V, D).
+            positions: (positions, D).
+            first: The row of ``positions`` for a text's first token.
+            padding: A token whose position is the row of that number, whatever stands before it.
+            scale: What the tokens' embeddings are multiplied with.
+            extra: (D,), such as a token type.
+        """
+        operation = Operation(_EMBED, 0, 0, target)
+        operation.added = -1 if padding is None else padding
+        operation.layer, operation.number = first, scale
+        operation.parts[0] = self._part(table)
+        operation.parts[1].weight = self._address(positions)
+        operation.parts[2].weight = self._address(extra)
+        operation.inputs = table.embedding_dim
+        self._vocabulary = operation.parts[0].outputs
+        self._operations.append(operation)
 
     def linear(
         self,
         source: int,
         target: int | None,
-        *parts: tuple[Tensor, Tensor | None],
+        *modules: nn.Module,
         activation: Callable[[Tensor], Tensor] | None = None,
         added: int | None = None,
-        transposed: bool = False,
     ) -> None:
-        """``target = activation(source @ weight.T + bias) + added``.
+        """``target = activation(module(source)) + added``.
 
         Args:
             source: Buffer.
             target: Buffer, or None for the logits.
-            parts: One to three weights (outputs, inputs) with bias or None, whose results lie side by side.
+            modules: One to three linear layers, whose results lie side by side.
             activation: One of `layers.activations`, or None.
             added: Buffer to add.
-            transposed: The weights lie (inputs, outputs).
 
         Raises:
             Unsuitable: The compiled code has no such activation, dtype or memory order.
         """
         if activation not in _ACTIVATIONS:
             raise Unsuitable("an activation that the compiled code does not have")
-        axis = 1 if transposed else 0
-        operation = _Operation(_LINEAR, _ACTIVATIONS[activation], source, _RESULT if target is None else target)
+        operation = Operation(_LINEAR, _ACTIVATIONS[activation], source, _RESULT if target is None else target)
         operation.added = -1 if added is None else added
-        operation.inputs = parts[0][0].shape[1 - axis]
-        operation.outputs = sum(weight.shape[axis] for weight, _ in parts)
-        operation.transposed = transposed
-        operation.parts_count = len(parts)
-        for place, (weight, bias) in enumerate(parts):
-            operation.parts[place] = _Part(self._address(weight), self._address(bias), weight.shape[axis])
+        operation.transposed = isinstance(modules[0], Conv1D)
+        first: Any = modules[0]
+        operation.inputs = first.in_features if hasattr(first, "in_features") else first.weight.shape[0]
+        operation.parts_count = len(modules)
+        for place, module in enumerate(modules):
+            operation.parts[place] = self._part(module)
+            operation.outputs += operation.parts[place].outputs
         self._operations.append(operation)
         if target is None:
             self._result_width = operation.outputs
 
     def norm(self, source: int, target: int, module: nn.LayerNorm) -> None:
         """``target = module(source)``; both may be the same buffer."""
-        operation = _Operation(_NORM, 0, source, target)
+        operation = Operation(_NORM, 0, source, target)
         operation.inputs = module.normalized_shape[0]
         operation.number = module.eps
         if module.weight is None or module.bias is None:
             raise Unsuitable("a norm without weight or bias")
-        operation.parts[0] = _Part(self._address(module.weight), self._address(module.bias), operation.inputs)
+        operation.parts[0] = self._part(module)
         self._operations.append(operation)
 
     def attend_self(self, source: int, target: int, *, layer: int, heads: int, channels: int, scale: float) -> None:
@@ -200,37 +163,94 @@ class Program:
         self._attend(_CROSS, source, target, layer, heads, channels, scale)
 
     def _attend(self, kind: int, source: int, target: int, layer: int, heads: int, channels: int, scale: float) -> None:
-        operation = _Operation(kind, 0, source, target)
+        operation = Operation(kind, 0, source, target)
         operation.inputs, operation.outputs, operation.layer, operation.number = heads, channels, layer, scale
         self._operations.append(operation)
 
-    def run(self, embedded: Tensor, cache: DecoderCache) -> Tensor:
+    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
         """Run the operations for one new token a row.
 
         Args:
-            embedded: (R, D), what goes into the first operation.
-            cache: Holds the images and all tokens before; takes the new one.
+            tokens: (R,) ids.
+            cache: Holds the images and all tokens before; takes the new ones.
 
         Returns:
             The logits, (R, V).
 
         Raises:
+            IndexError: A token that the vocabulary does not have.
             MemoryError: There is none left.
         """
-        rows = embedded.shape[0]
-        if self._packed is None:
-            self._packed = (_Operation * len(self._operations))(*self._operations)
-            self._width = (self._width + 15) // 16 * 16
-        if self._scratch is None or self._scratch.shape[0] < rows:
-            self._scratch = torch.empty(rows, self._width)
-        self._scratch[:rows, : self._embedded_width] = embedded
-        logits = torch.empty(rows, self._result_width)
-        keys, values = cache.room_for_token(rows)
+        logits = torch.empty(tokens.shape[0], self._result_width)
+        self._run(tokens, cache, logits, None)
+        cache.advance(1)
+        return logits
+
+    def greedy(
+        self, tokens: Tensor, cache: DecoderCache, steps: int, ends: Sequence[int], running: Sequence[bool]
+    ) -> tuple[Tensor, Tensor]:
+        """Go on from the likeliest token each time.
+
+        Args:
+            tokens: (R,) ids.
+            cache: As in `step`.
+            steps: At most so many; fewer if all rows end before.
+            ends: Tokens that end a row.
+            running: Which rows have not ended.
+
+        Returns:
+            What each step found and its log-probability by the plain softmax, (N, R) both.
+
+        Raises:
+            IndexError: As in `step`.
+            MemoryError: As in `step`.
+        """
+        rows = tokens.shape[0]
+        if self._logits is None or self._logits.shape[0] < rows:
+            self._logits = torch.empty(rows, self._result_width)
+        found = torch.empty(steps, rows, dtype=torch.long)
+        logprobs = torch.empty(steps, rows)
+        last = (ctypes.c_int64 * len(ends))(*ends)
+        done = (ctypes.c_uint8 * rows)(*(not runs for runs in running))
+        greedy = Greedy(
+            steps,
+            found.data_ptr(),
+            logprobs.data_ptr(),
+            ctypes.addressof(last),
+            len(ends),
+            ctypes.addressof(done),
+        )
+        count = self._run(tokens, cache, self._logits, greedy)
+        cache.advance(count)
+        return found[:count], logprobs[:count]
+
+    def apply(self, values: Tensor) -> Tensor:
+        """Run operations that need no cache on what buffer 0 takes, (R, D); returns the result, (R, V)."""
+        assert self._compiled is not None
+        result = torch.empty(values.shape[0], self._result_width)
+        scratch = self._room(values.shape[0])
+        scratch[: values.shape[0], : self._embedded_width] = values
+        state = State(None, scratch.data_ptr(), self._width, result.data_ptr(), self._result_width, values.shape[0])
+        state.group = 1
+        self._call(state, None)
+        return result
+
+    def _run(self, tokens: Tensor, cache: DecoderCache, logits: Tensor, greedy: Greedy | None) -> int:
+        rows = tokens.shape[0]
+        tokens = tokens.contiguous()
+        if rows and not 0 <= int(tokens.min()) <= int(tokens.max()) < self._vocabulary:
+            raise IndexError(
+                f"Found the tokens {tokens.tolist()}, expected 0 to {self._vocabulary - 1}, the vocabulary's. Give a "
+                "pad_token_id and decoder_start_token_id that are in it."
+            )
+        scratch = self._room(rows)
+        keys, values = cache.room_for_tokens(rows, 1 if greedy is None else greedy.steps)
         images, group = cache.images
         cross_keys = (ctypes.c_void_p * len(images))(*(one.data_ptr() for one, _ in images))
         cross_values = (ctypes.c_void_p * len(images))(*(one.data_ptr() for _, one in images))
-        state = _State(
-            self._scratch.data_ptr(),
+        state = State(
+            tokens.data_ptr(),
+            scratch.data_ptr(),
             self._width,
             logits.data_ptr(),
             self._result_width,
@@ -241,10 +261,26 @@ class Program:
             cache.length,
             ctypes.addressof(cross_keys),
             ctypes.addressof(cross_values),
+            _FORMATS[images[0][0].dtype],
             group,
             images[0][0].shape[2],
         )
-        if self._compiled.v2s_run(self._packed, len(self._packed), ctypes.addressof(state), torch.get_num_threads()):
+        return self._call(state, greedy)
+
+    def _room(self, rows: int) -> Tensor:
+        if self._packed is None:
+            self._packed = (Operation * len(self._operations))(*self._operations)
+            self._width = (self._width + 15) // 16 * 16
+        if self._scratch is None or self._scratch.shape[0] < rows:
+            self._scratch = torch.empty(rows, self._width)
+        return self._scratch
+
+    def _call(self, state: State, greedy: Greedy | None) -> int:
+        assert self._compiled is not None
+        after = None if greedy is None else ctypes.addressof(greedy)
+        steps = self._compiled.v2s_run(
+            self._packed, len(self._operations), ctypes.addressof(state), after, torch.get_num_threads()
+        )
+        if steps < 0:
             raise MemoryError("No memory is left for a decoding step.")
-        cache.advance(1)
-        return logits
+        return int(steps)

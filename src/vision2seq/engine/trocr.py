@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from vision2seq.engine.program import Program
-from vision2seq.engine.step import Step, step_from
+from vision2seq.engine.step import step_from
 from vision2seq.models.decoders import trocr
 from vision2seq.models.decoders.base import Decoder
 
@@ -24,18 +24,22 @@ _PLAIN = {
 }
 
 
-def step_for(decoder: trocr.TrOCRForCausalLM) -> Step | None:
-    """A step for this decoder as it is now, or None where the modules have to run; see `step_from`."""
+def step_for(decoder: trocr.TrOCRForCausalLM) -> Program | None:
+    """The program for this decoder as it is now, or None where the modules have to run; see `step_from`."""
     inner = decoder.model.decoder
-
-    def embed(tokens: Tensor, past: int) -> Tensor:
-        return (inner.embed_tokens(tokens) + inner.embed_positions(tokens, 1, past))[:, 0]
 
     def write(program: Program) -> None:
         norm, head = inner.layernorm_embedding, decoder.output_projection
+        tokens, positions = inner.embed_tokens, inner.embed_positions
+        if isinstance(positions, trocr.SinusoidalPositions):
+            padding = positions.padding_idx
+            table = positions.rows(padding + 1 + decoder.max_positions)
+            program.embed(program.embedded, tokens, table, first=padding + 1, padding=padding, scale=tokens.scale)
+        else:
+            program.embed(program.embedded, tokens, positions.weight, first=positions.OFFSET, scale=tokens.scale)
         record(decoder, program, norm_first=False, embedding_norm=norm, last_norm=None, head=head)
 
-    return step_from(decoder, _PLAIN, embed, write)
+    return step_from(decoder, _PLAIN, write)
 
 
 def record(
@@ -45,7 +49,7 @@ def record(
     norm_first: bool,
     embedding_norm: nn.LayerNorm | None,
     last_norm: nn.LayerNorm | None,
-    head: nn.Linear,
+    head: nn.Module,
 ) -> None:
     """Write down the operations of a decoder of these layers.
 
@@ -74,23 +78,19 @@ def record(
         own, cross = layer.self_attn, layer.encoder_attn
         shape = {"layer": index, "heads": own.heads, "channels": width // own.heads, "scale": own.scale}
         norm(layer.self_attn_layer_norm, before=True)
-        program.linear(source, joint, *map(_pair, (own.q_proj, own.k_proj, own.v_proj)))
+        program.linear(source, joint, own.q_proj, own.k_proj, own.v_proj)
         program.attend_self(joint, mixed, **shape)
-        program.linear(mixed, x, _pair(own.out_proj), added=x)
+        program.linear(mixed, x, own.out_proj, added=x)
         norm(layer.self_attn_layer_norm, before=False)
         norm(layer.encoder_attn_layer_norm, before=True)
-        program.linear(source, joint, _pair(cross.q_proj))
+        program.linear(source, joint, cross.q_proj)
         program.attend_cross(joint, mixed, **shape)
-        program.linear(mixed, x, _pair(cross.out_proj), added=x)
+        program.linear(mixed, x, cross.out_proj, added=x)
         norm(layer.encoder_attn_layer_norm, before=False)
         norm(layer.final_layer_norm, before=True)
-        program.linear(source, inner, _pair(layer.fc1), activation=layer.act)
-        program.linear(inner, x, _pair(layer.fc2), added=x)
+        program.linear(source, inner, layer.fc1, activation=layer.act)
+        program.linear(inner, x, layer.fc2, added=x)
         norm(layer.final_layer_norm, before=False)
     if last_norm is not None:
         program.norm(x, x, last_norm)
-    program.linear(x, None, _pair(head))
-
-
-def _pair(module: nn.Linear) -> tuple[Tensor, Tensor | None]:
-    return module.weight, module.bias
+    program.linear(x, None, head)

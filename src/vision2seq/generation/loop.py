@@ -8,6 +8,7 @@ R rows (images × sequences an image; row = image * sequences + i), V vocabulary
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,11 @@ from torch import Tensor
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import OptionError
 from vision2seq.generation.rules import PrefixFunction, Rule, build_rules
-from vision2seq.generation.session import DecodingSession, StepOutput
+from vision2seq.generation.session import DecodingSession, RunsAhead, StepOutput
 from vision2seq.generation.stopping import EOS, LENGTH, Criterion, Stopping, as_list, length_bounds, token_ids
+
+_AHEAD = 8
+"""Steps that a session may take in one call: few enough that a stream still flows, and little is done in vain."""
 
 
 @dataclass(slots=True)
@@ -31,7 +35,8 @@ class Step:
         tokens: (len(rows),), the token that each of them got.
         logprobs: (len(rows),), its log-probability by the plain softmax of the raw logits.
         finished: Why the rows ended that did so with this token: "eos", "length", "stop" or "repetition".
-        scores: The scores after all rules, one row for each row of the session.
+        scores: The scores after all rules, one row for each row of the session; None where the session ran ahead, which
+            it does if nobody asks for them.
         output: What the session returned, likewise.
     """
 
@@ -39,8 +44,8 @@ class Step:
     tokens: Tensor
     logprobs: Tensor
     finished: dict[int, str]
-    scores: Tensor
-    output: StepOutput
+    scores: Tensor | None
+    output: StepOutput | None
 
 
 @dataclass(slots=True)
@@ -89,6 +94,11 @@ class Plan:
     def keeps_rows(self) -> bool:
         """Whether finished rows have to stay: user code and kept tensors count on one entry for each row."""
         return self.keeps_outputs or bool(self.own_rules or self.criteria)
+
+    @property
+    def may_run_ahead(self) -> bool:
+        """Whether the likeliest token is all that a step needs to give, if there are no rules."""
+        return not (self.config.do_sample or self.keeps_rows or self.config.max_time is not None)
 
     def rules(self, output: StepOutput, images: Any) -> list[Rule]:
         """Build the rules, once the first step has shown how large the vocabulary is."""
@@ -192,7 +202,8 @@ def run(session: DecodingSession, prompt: Tensor, plan: Plan) -> Iterator[Step]:
     live = total
     may_leave = not plan.keeps_rows
 
-    output = session.step(prompt)
+    output: StepOutput | None = session.step(prompt)
+    assert output is not None
     if sequences > 1:  # the prompt is read once an image; its rows part only now
         index = torch.arange(total, device=prompt.device) // sequences
         session.select(index)
@@ -205,15 +216,21 @@ def run(session: DecodingSession, prompt: Tensor, plan: Plan) -> Iterator[Step]:
         ids[:, : plan.prompt_length] = prompt
     length = plan.prompt_length
     past_scores: list[Tensor] = []
+    ahead = session.ahead if isinstance(session, RunsAhead) and plan.may_run_ahead and not rules else None
+    ready: deque[tuple[Tensor, Tensor]] = deque()  # what the session has found already
 
     while True:
-        logits = scores = output.logits
-        for rule in rules:
-            scores = rule(ids[:, :length], scores)
-        if plan.keeps_scores:
-            past_scores.append(scores)
-        tokens = _draw(scores, rows, total) if config.do_sample else scores.argmax(-1)
-        logprobs = logits.log_softmax(-1).gather(1, tokens[:, None]).squeeze(1)
+        scores: Tensor | None = None
+        if output is None:
+            tokens, logprobs = ready.popleft()
+        else:
+            logits = scores = output.logits
+            for rule in rules:
+                scores = rule(ids[:, :length], scores)
+            if plan.keeps_scores:
+                past_scores.append(scores)
+            tokens = _draw(scores, rows, total) if config.do_sample else scores.argmax(-1)
+            logprobs = logits.log_softmax(-1).gather(1, tokens[:, None]).squeeze(1)
         if live < len(rows):
             tokens = tokens.masked_fill(~torch.tensor(alive, device=tokens.device), plan.pad)
         if history:
@@ -247,14 +264,21 @@ def run(session: DecodingSession, prompt: Tensor, plan: Plan) -> Iterator[Step]:
             return
         if finished:
             alive = [lives and row not in finished for row, lives in zip(rows, alive, strict=True)]
-            # Leaving costs a copy of the caches, staying the work of a row: wait until an eighth is finished.
-            if may_leave and (len(rows) - live) * 8 >= len(rows):
-                running = torch.tensor([place for place, lives in enumerate(alive) if lives], device=tokens.device)
-                session.select(running)
-                tokens, ids = tokens[running], ids[running]
-                rows = [row for row, lives in zip(rows, alive, strict=True) if lives]
-                alive = [True] * live
-        output = session.step(tokens[:, None])
+        if ready:
+            continue
+        # Leaving costs a copy of the caches, staying the work of a row: wait until an eighth is finished.
+        if may_leave and live < len(rows) and (len(rows) - live) * 8 >= len(rows):
+            running = torch.tensor([place for place, lives in enumerate(alive) if lives], device=tokens.device)
+            session.select(running)
+            tokens, ids = tokens[running], ids[running]
+            rows = [row for row, lives in zip(rows, alive, strict=True) if lives]
+            alive = [True] * live
+        found = None if ahead is None else ahead(tokens, min(_AHEAD, plan.longest - length), plan.eos, alive)
+        if found is None:
+            output = session.step(tokens[:, None])
+        else:
+            output = None
+            ready.extend(zip(*found, strict=True))
 
 
 def _draw(scores: Tensor, rows: Sequence[int], total: int) -> Tensor:

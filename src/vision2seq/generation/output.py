@@ -75,8 +75,8 @@ class KeptSteps:
             name: [] for name, want in wanted.items() if want and config.return_dict_in_generate
         }
 
-    def add(self, scores: Tensor, output: StepOutput) -> None:
-        """Take what a step computed."""
+    def add(self, scores: Tensor | None, output: StepOutput | None) -> None:
+        """Take what a step computed, which is there if it was asked for."""
         for name, steps in self._steps.items():
             value = scores if name == "scores" else getattr(output, name)
             # A session may write its next scores into the same memory.

@@ -8,8 +8,9 @@ R rows (running texts), T new tokens, V vocabulary, H heads, S image tokens, D c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -56,4 +57,26 @@ class DecodingSession(Protocol):
 
     def select(self, rows: Tensor, /) -> None:
         """Make row i what row ``rows[i]`` was, for all of the state; rows may be dropped, repeated and reordered."""
+        ...
+
+
+@runtime_checkable
+class RunsAhead(Protocol):
+    """A session that can take several greedy steps in one call."""
+
+    def ahead(
+        self, tokens: Tensor, steps: int, ends: Sequence[int], running: Sequence[bool], /
+    ) -> tuple[Tensor, Tensor] | None:
+        """Feed ids (R,), then what is the likeliest after them, and so on.
+
+        Args:
+            tokens: Those of `step`, one a row.
+            steps: At most so many; fewer if all rows that are running end before.
+            ends: Tokens that end a row.
+            running: Which rows have not ended.
+
+        Returns:
+            What each step found and its log-probability by the plain softmax, (N, R) both; the last one is not fed yet.
+            None where it cannot be done just now.
+        """
         ...

@@ -67,14 +67,16 @@ class DecoderCache:
         self._values[layer, :, :, self.length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
-    def room_for_token(self, rows: int) -> tuple[Tensor, Tensor]:
-        """All layers' keys and values, (L, R, H, C, K) with C > `length`, for whoever writes a token into them itself.
+    def room_for_tokens(self, rows: int, tokens: int = 1) -> tuple[Tensor, Tensor]:
+        """All layers' keys and values in float32, (L, R, H, C, K), for whoever writes tokens into them itself.
 
-        The images' keys and values must be there; they say how many heads and channels there are.
+        C is at least `length` and so many more. The images' keys and values must be there; they say how many heads and
+        channels there are.
         """
-        if self._keys is None or self._values is None or self.length >= self._keys.shape[3]:
+        needed = self.length + tokens
+        if self._keys is None or self._values is None or needed > self._keys.shape[3]:
             heads, _, channels = self._cross[0][0].shape[1:]
-            self._grow(self._cross[0][0].new_empty(rows, heads, 1, channels), self.length + 1)
+            self._grow(self._cross[0][0].new_empty(rows, heads, 1, channels, dtype=torch.float32), needed)
         assert self._keys is not None
         assert self._values is not None
         return self._keys, self._values

@@ -5,6 +5,8 @@ I images, R rows (running texts), T new tokens, S image tokens, D' width of what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from vision2seq import registry
@@ -37,8 +39,8 @@ class ModelSession:
 
     def step(self, tokens: Tensor, /) -> StepOutput:
         """Feed ids (R, T) that were not fed yet."""
-        if self._fast is not None and tokens.shape[1] == 1 and self._cache.length < self.decoder.max_positions:
-            return StepOutput(self._fast(tokens, self._cache).float())
+        if self._fast is not None and tokens.shape[1] == 1 and self._room() > 0:
+            return StepOutput(self._fast.step(tokens[:, 0], self._cache))
         output = self.decoder(
             tokens,
             past_key_values=self._cache,
@@ -51,6 +53,17 @@ class ModelSession:
         return StepOutput(
             output.logits[:, -1].float(), output.attentions, output.cross_attentions, output.hidden_states
         )
+
+    def ahead(
+        self, tokens: Tensor, steps: int, ends: Sequence[int], running: Sequence[bool], /
+    ) -> tuple[Tensor, Tensor] | None:
+        """Take several greedy steps; see `generation.session.RunsAhead`."""
+        if self._fast is None or self._room() < 1:
+            return None
+        return self._fast.greedy(tokens, self._cache, min(steps, self._room()), ends, running)
+
+    def _room(self) -> int:
+        return self.decoder.max_positions - self._cache.length
 
     def select(self, rows: Tensor, /) -> None:
         """Make row i what row ``rows[i]`` was."""

@@ -70,6 +70,12 @@ class SinusoidalPositions(nn.Module):
         with torch.device("cpu"):
             self.table = self._table(self.positions)
 
+    def rows(self, count: int) -> Tensor:
+        """The table with at least so many rows."""
+        if count > self.table.shape[0]:
+            self.table = self._table(count).to(self.table)
+        return self.table
+
     def _table(self, rows: int) -> Tensor:
         half = self.channels // 2
         rates = torch.exp(torch.arange(half).float() * -(math.log(10000) / (half - 1)))
@@ -80,12 +86,10 @@ class SinusoidalPositions(nn.Module):
         return table
 
     def forward(self, ids: Tensor, length: int, past: int) -> Tensor:
-        needed = self.padding_idx + 1 + past + length
-        if needed > self.table.shape[0]:
-            self.table = self._table(needed).to(self.table)
+        table = self.rows(self.padding_idx + 1 + past + length)
         real = ids.ne(self.padding_idx).int()
         numbers = (real.cumsum(1) + past) * real + self.padding_idx
-        return self.table[numbers]  # B T D
+        return table[numbers]  # B T D
 
 
 class Attention(nn.Module):
