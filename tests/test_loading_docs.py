@@ -41,7 +41,7 @@ def test_every_row_names_a_test() -> None:
             assert re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", row[-1]), row
 
 
-@pytest.mark.parametrize("name", [*OF_THE_PAGE, *hub.ARGUMENTS, *base._OPTIONS, *base._MORE_OPTIONS])
+@pytest.mark.parametrize("name", [*OF_THE_PAGE, *hub.ARGUMENTS, *base._OPTIONS, *base._PLACES, *base._MORE_OPTIONS])
 def test_every_argument_has_a_row(name: str) -> None:
     assert sum(row[0] == f"`{name}`" for row in ROWS) == 1, name
 

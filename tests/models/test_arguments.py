@@ -226,8 +226,6 @@ def test_what_is_no_longer_needed_changes_nothing(loader: Loader, folder: Path) 
         ("adapter_name", "loading adapters"),
         ("tp_plan", "tensor parallelism"),
         ("device_mesh", "tensor parallelism"),
-        ("max_memory", "spreading a model over devices"),
-        ("offload_folder", "spreading a model over devices"),
     ],
 )
 def test_what_is_not_built_says_so(folder: Path, argument: str, what: str) -> None:
@@ -255,15 +253,6 @@ def test_attention_implementations(folder: Path) -> None:
             AutoModelForVision2Seq.from_pretrained(folder, attn_implementation=name)
     with pytest.raises(OptionError, match="attn_implementation='speedy' is unknown"):
         AutoModelForVision2Seq.from_config(tiny.config(), attn_implementation="speedy")
-
-
-def test_more_devices_than_one(folder: Path) -> None:
-    assert (
-        AutoModelForVision2Seq.from_pretrained(folder, device_map={"encoder": "cpu", "decoder": "cpu"}).device.type
-        == "cpu"
-    )
-    with pytest.raises(UnsupportedError, match=r"device_map names 2 devices \(cpu, cuda:0\).*Name one device"):
-        AutoModelForVision2Seq.from_pretrained(folder, device_map={"encoder": "cpu", "decoder": "cuda:0"})
 
 
 def test_a_generation_config_may_be_given(folder: Path) -> None:

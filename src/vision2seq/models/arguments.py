@@ -38,8 +38,6 @@ _ABSENT = {
     "tp_size": "tensor parallelism",
     "device_mesh": "tensor parallelism",
     "distributed_config": "tensor parallelism",
-    "max_memory": "spreading a model over devices",
-    "offload_folder": "spreading a model over devices",
 }
 _ATTENTION = ("eager", "sdpa")
 

@@ -21,10 +21,12 @@ from vision2seq.configuration.base import Config, merge
 from vision2seq.configuration.generation import IN_MODEL_CONFIGS
 from vision2seq.errors import ConfigError, OptionError, UnsupportedError
 from vision2seq.models.arguments import GivenWeights, check_attention, refuse_what_is_absent, sort_out
+from vision2seq.models.devices import Spread, device_of, place_for, whole_state
 
 Model = TypeVar("Model", bound="PreTrainedModel")
 
-_OPTIONS = ("config", "dtype", "torch_dtype", "device", "device_map", "variant", "use_safetensors")
+_OPTIONS = ("config", "dtype", "torch_dtype", "variant", "use_safetensors")
+_PLACES = ("device", "device_map", "max_memory", "offload_folder")
 _MORE_OPTIONS = (
     "ignore_mismatched_sizes",
     "output_loading_info",
@@ -127,7 +129,8 @@ class PreTrainedModel(nn.Module):
             pretrained_model_name_or_path: A folder with config.json and weights, or the name of a bundled model.
             model_args: Passed to the model's ``__init__``, after the config.
             kwargs: ``config`` (object, dict, folder or file), ``dtype`` or ``torch_dtype`` (a dtype, its name or
-                ``"auto"``; default float32), ``device`` or ``device_map`` (one device), ``variant``,
+                ``"auto"``; default float32), ``device`` or ``device_map`` (a device, or how to spread the model over
+                several, with ``max_memory`` and ``offload_folder``, see `vision2seq.models.devices`), ``variant``,
                 ``use_safetensors``, ``from_tf`` and ``from_flax`` (look for weights of that framework first),
                 ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``);
                 any attribute of the config, which is set; dicts meant for sub-configs are merged into them.
@@ -141,6 +144,7 @@ class PreTrainedModel(nn.Module):
         config, given = kwargs.pop("config", None), kwargs.pop("state_dict", None)
         source = _source(pretrained_model_name_or_path, config, given, kwargs)
         options = {name: kwargs.pop(name, None) for name in (*_OPTIONS[1:], *_MORE_OPTIONS)}
+        places = {name: kwargs.pop(name, None) for name in _PLACES}
         refuse_what_is_absent(kwargs)
         check_attention(options["attn_implementation"])
         config, for_init = cls._config(source, config, model_args, kwargs)
@@ -156,11 +160,12 @@ class PreTrainedModel(nn.Module):
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
         stored = checkpoints.stored_dtype(files) if weights is None else weights.dtype
         dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
-        device = _device(options["device"], options["device_map"])
-        copied = stored != dtype or device.type != "cpu"
         converted: list[tuple[str, str]] = []
         with _without_collector():
             model = cls.skeleton(config, *model_args, **for_init)
+            place = place_for(**places, size=model.num_parameters() * dtype.itemsize)
+            device = place if isinstance(place, torch.device) else torch.device("cpu")
+            copied = stored != dtype or device.type != "cpu"
             report = checkpoints.fill(
                 model,
                 model._renamed(
@@ -181,6 +186,8 @@ class PreTrainedModel(nn.Module):
         config._commit_hash = source.commit
         model.eval()
         model._loaded_from(source)
+        if isinstance(place, Spread):
+            place.apply(model)
         if options["generation_config"] is not None:
             model.generation_config = options["generation_config"]
         text = report.warning_text(source.name)
@@ -212,7 +219,7 @@ class PreTrainedModel(nn.Module):
                 f"{cls.__name__} cannot use a {type(config).__name__}; expected {cls.config_class.__name__}."
             )
         known = cls.config_class.known_keys() | IN_MODEL_CONFIGS | set(config)
-        changes, for_init = sort_out(cls, model_args, named, known, (*_OPTIONS, *_MORE_OPTIONS))
+        changes, for_init = sort_out(cls, model_args, named, known, (*_OPTIONS, *_PLACES, *_MORE_OPTIONS))
         merge(config, changes)
         if getattr(config, "quantization_config", None):
             raise UnsupportedError(
@@ -269,6 +276,8 @@ class PreTrainedModel(nn.Module):
         config.architectures = [type(self).__name__]
         config.dtype = str(self.dtype).removeprefix("torch.")
         config.to_json_string()  # a config that cannot be written is found out before any file is touched
+        if state_dict is None:
+            state_dict = whole_state(self)
         checkpoints.save_weights(
             self if state_dict is None else state_dict,
             directory,
@@ -304,8 +313,8 @@ class PreTrainedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+        """Where the parameters are; of a model that is spread over several devices, where it begins."""
+        return device_of(self)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -369,35 +378,5 @@ def _dtype(value: Any, auto: Any) -> torch.dtype | None:
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise OptionError(
             f"dtype={value!r}; expected a floating-point torch dtype such as torch.float16, its name, or 'auto'."
-        )
-    return found
-
-
-def _device(device: Any, device_map: Any) -> torch.device:
-    """The one device that the two arguments mean."""
-    if isinstance(device_map, dict) and device_map:
-        places = set(map(str, device_map.values()))
-        if len(places) != 1:
-            raise UnsupportedError(
-                f"device_map names {len(places)} devices ({', '.join(sorted(places))}); this package puts a model on "
-                "one. Name one device."
-            )
-        device_map = places.pop()
-    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        device_map = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = device if device is not None else device_map
-    if isinstance(chosen, str) and chosen.isdigit():
-        chosen = int(chosen)
-    try:
-        found = torch.device("cpu" if chosen is None else chosen)
-    except (RuntimeError, TypeError) as error:
-        raise OptionError(
-            f"device {chosen!r} is none that torch knows ({error}); expected 'cpu' or 'cuda:0'."
-        ) from None
-    count = torch.cuda.device_count() if found.type == "cuda" else 0
-    if found.type == "cuda" and (found.index or 0) >= count:
-        raise OptionError(
-            f"device {chosen!r} was asked for, but torch finds {count} CUDA devices here; use 'cpu', or install a "
-            "torch and a driver that see the card."
         )
     return found

@@ -363,6 +363,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         *,
         streamer: Any = None,
         tokenizer: Any = None,
+        constraint: Any = None,
         pixel_values: Tensor | None = None,
         encoder_outputs: Any = None,
         decoder_input_ids: Tensor | None = None,
@@ -379,6 +380,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             prefix_allowed_tokens_fn: Likewise.
             streamer: Likewise.
             tokenizer: Likewise.
+            constraint: What the texts have to be, one of `vision2seq.generation.constraints`; needs ``tokenizer``.
             pixel_values: Instead of ``inputs``.
             encoder_outputs: What the encoder returned, instead of pixels.
             decoder_input_ids: (B, T), what the texts begin with; the start token is put before it if it is not there.
@@ -412,6 +414,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
             streamer=streamer,
             tokenizer=tokenizer,
+            constraint=constraint,
         )
         if not config.return_dict_in_generate:
             return output.sequences
@@ -479,6 +482,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         encoded, memory = self.encode(
             pixel_values, encoder_outputs, output_attentions=attentions, output_hidden_states=states, **for_encoder
         )
+        memory = memory.to(self.decoder.device)
         session = ModelSession(self.decoder, memory, output_attentions=attentions, output_hidden_states=states)
         prompt = _prompt(config, memory, decoder_input_ids, self.config, self.get_input_embeddings().num_embeddings)
         return session, {"prompt": prompt, "config": config, "limit": self.decoder.max_positions}, encoded
