@@ -73,7 +73,8 @@ $(VENV)/.dev: $(VENV)/.installed
 
 $(PARITY)/.installed: pyproject.toml constraints-parity.txt $(NATIVE) | python-is-usable
 	$(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable . transformers pytest protobuf sentencepiece
+	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable . transformers pytest protobuf sentencepiece \
+		ftfy jaconv Levenshtein nltk
 	touch $@
 
 $(NEWEST)/.installed: pyproject.toml constraints.txt constraints-transformers5.txt $(NATIVE) | python-is-usable
