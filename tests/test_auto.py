@@ -462,7 +462,9 @@ def test_image_processor_by_its_file(folder: Path) -> None:
     [
         ("DeiTImageProcessor", "DeiTImageProcessor"),
         ("DonutImageProcessor", "DonutImageProcessor"),
-        ("ViTFeatureExtractor", "ViTFeatureExtractor"),
+        ("CLIPImageProcessorFast", "CLIPImageProcessor"),
+        ("ConvNextFeatureExtractor", "ConvNextImageProcessor"),
+        ("ViTFeatureExtractor", "ViTImageProcessor"),
         ("ViTImageProcessorFast", "ViTImageProcessor"),
     ],
 )
@@ -518,12 +520,12 @@ def test_image_processors_that_cannot_be_found(own: Path, tmp_path: Path) -> Non
         AutoImageProcessor.from_pretrained(empty)
     change(own / "preprocessor_config.json", image_processor_type="ViTImageProcesor")
     with pytest.raises(
-        ConfigError, match=r"'ViTImageProcesor', which is not known\. Did you mean 'ViTImageProcessor'\? Known: DeiT"
+        ConfigError, match=r"'ViTImageProcesor', which is not known\. Did you mean 'ViTImageProcessor'\? Known: Beit"
     ):
         AutoImageProcessor.from_pretrained(own)
     change(own / "preprocessor_config.json", image_processor_type=...)
     (own / "config.json").unlink()
-    with pytest.raises(ConfigError, match=r"preprocessor_config.json .*names no image processor.*Known: DeiT"):
+    with pytest.raises(ConfigError, match=r"preprocessor_config.json .*names no image processor.*Known: Beit"):
         AutoImageProcessor.from_pretrained(own)
     (own / "preprocessor_config.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointCorruptError, match="is not valid JSON"):

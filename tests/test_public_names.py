@@ -39,7 +39,8 @@ def test_all_is_sorted_and_holds_each_name_once() -> None:
 @pytest.mark.parametrize("name", vision2seq.__all__)
 def test_each_name_is_there(name: str) -> None:
     value = getattr(vision2seq, name)
-    assert value.__name__ == ("AutoModelForVision2Seq" if name == "AutoModelForImageTextToText" else name)
+    today = name.replace("AutoModelForImageTextToText", "AutoModelForVision2Seq")
+    assert value.__name__ == today.replace("FeatureExtractor", "ImageProcessor")
     assert value.__module__.startswith("vision2seq.")
     assert inspect.getdoc(value)
     assert vars(vision2seq)[name] is value  # the second time it costs nothing
@@ -62,7 +63,9 @@ def test_the_names_that_old_scripts_use_are_public() -> None:
     old = """
     AutoConfig AutoModelForVision2Seq AutoModelForImageTextToText AutoProcessor AutoImageProcessor
     AutoTokenizer VisionEncoderDecoderConfig VisionEncoderDecoderModel TrOCRProcessor ViTImageProcessor
-    ViTFeatureExtractor DeiTImageProcessor DeiTFeatureExtractor GPT2TokenizerFast RobertaTokenizer XLMRobertaTokenizer
+    ViTFeatureExtractor DeiTImageProcessor DeiTFeatureExtractor DonutFeatureExtractor BeitFeatureExtractor
+    CLIPFeatureExtractor CLIPImageProcessor ConvNextFeatureExtractor NougatImageProcessor SiglipImageProcessor
+    GPT2TokenizerFast RobertaTokenizer XLMRobertaTokenizer
     GenerationConfig TextStreamer TextIteratorStreamer pipeline Reader read""".split()
     assert set(old) <= set(vision2seq.__all__)
 

@@ -29,9 +29,17 @@ if TYPE_CHECKING:
     from vision2seq.models.encoders.vit import DeiTModel, ViTModel
     from vision2seq.models.encoders.vit_config import DeiTConfig, ViTConfig
     from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
-    from vision2seq.processing.image.deit import DeiTFeatureExtractor, DeiTImageProcessor
+    from vision2seq.processing.image.clip import BitImageProcessor, CLIPFeatureExtractor, CLIPImageProcessor
+    from vision2seq.processing.image.convnext import ConvNextFeatureExtractor, ConvNextImageProcessor
+    from vision2seq.processing.image.deit import (
+        BeitFeatureExtractor,
+        BeitImageProcessor,
+        DeiTFeatureExtractor,
+        DeiTImageProcessor,
+    )
     from vision2seq.processing.image.donut import DonutFeatureExtractor, DonutImageProcessor
-    from vision2seq.processing.image.vit import ViTFeatureExtractor, ViTImageProcessor
+    from vision2seq.processing.image.nougat import NougatImageProcessor
+    from vision2seq.processing.image.vit import SiglipImageProcessor, ViTFeatureExtractor, ViTImageProcessor
     from vision2seq.processing.processor import TrOCRProcessor
     from vision2seq.processing.text.load import (
         BartTokenizer,
@@ -66,6 +74,13 @@ _HOMES = {
     "AutoModelForVision2Seq": "auto",
     "AutoProcessor": "auto",
     "AutoTokenizer": "auto",
+    "BeitFeatureExtractor": "processing.image.deit",
+    "BeitImageProcessor": "processing.image.deit",
+    "BitImageProcessor": "processing.image.clip",
+    "CLIPFeatureExtractor": "processing.image.clip",
+    "CLIPImageProcessor": "processing.image.clip",
+    "ConvNextFeatureExtractor": "processing.image.convnext",
+    "ConvNextImageProcessor": "processing.image.convnext",
     "DeiTConfig": "models.encoders.vit_config",
     "DeiTFeatureExtractor": "processing.image.deit",
     "DeiTImageProcessor": "processing.image.deit",
@@ -75,8 +90,10 @@ _HOMES = {
     "GPT2Config": "models.decoders.gpt2_config",
     "GPT2LMHeadModel": "models.decoders.gpt2",
     "GenerationConfig": "configuration.generation",
+    "NougatImageProcessor": "processing.image.nougat",
     "Reader": "reader",
     "Reading": "reading",
+    "SiglipImageProcessor": "processing.image.vit",
     "TextIteratorStreamer": "generation.streaming",
     "TextStreamer": "generation.streaming",
     "TrOCRConfig": "models.decoders.trocr_config",
@@ -103,9 +120,16 @@ __all__ = [
     "AutoTokenizer",
     "BartTokenizer",
     "BartTokenizerFast",
+    "BeitFeatureExtractor",
+    "BeitImageProcessor",
     "BertJapaneseTokenizer",
     "BertTokenizer",
     "BertTokenizerFast",
+    "BitImageProcessor",
+    "CLIPFeatureExtractor",
+    "CLIPImageProcessor",
+    "ConvNextFeatureExtractor",
+    "ConvNextImageProcessor",
     "DeiTConfig",
     "DeiTFeatureExtractor",
     "DeiTImageProcessor",
@@ -117,12 +141,14 @@ __all__ = [
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
     "GenerationConfig",
+    "NougatImageProcessor",
     "NougatTokenizerFast",
     "PreTrainedTokenizerFast",
     "Reader",
     "Reading",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
+    "SiglipImageProcessor",
     "TextIteratorStreamer",
     "TextStreamer",
     "TrOCRConfig",

@@ -331,7 +331,7 @@ class AutoImageProcessor:
             ConfigError: The file names a class that is not known.
             RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
-        from vision2seq.processing.image.base import read_preprocessor
+        from vision2seq.processing.image.files import read_preprocessor
 
         source = hub.find(pretrained_model_name_or_path, kwargs)
         path = source.where()
@@ -342,27 +342,29 @@ class AutoImageProcessor:
         except CheckpointNotFoundError:
             return _inferred_image_processor(source, trusted, kwargs)
         name = values.get("image_processor_type") or values.get("feature_extractor_type")
-        theirs = name not in registry.IMAGE_PROCESSORS and handover.has(name)
-        own = _own_code(source, values, "AutoImageProcessor", trusted, name in registry.IMAGE_PROCESSORS or theirs)
+        chosen = registry.image_processor(name)
+        theirs = chosen is None and handover.has(name)
+        own = _own_code(source, values, "AutoImageProcessor", trusted, chosen is not None or theirs)
         if own is not None:
             return _from_place(own, source, **kwargs)
         if theirs:
             return handover.call("AutoImageProcessor", source, **kwargs)
         if name is None:
             name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(_encoder_type(source, trusted) or "")
+            chosen = registry.image_processor(name)
         if name is None:
             raise ConfigError(
                 f"{path}: preprocessor_config.json names no image processor, and there is no config.json whose encoder "
                 "tells which. Set its image_processor_type. "
                 f"Known: {', '.join(sorted(registry.IMAGE_PROCESSORS))}."
             )
-        if name not in registry.IMAGE_PROCESSORS:
+        if chosen is None:
             raise ConfigError(
                 f"{path} wants the image processor {name!r}, which is not known."
                 f"{nearest(str(name), registry.IMAGE_PROCESSORS)} Known: "
                 f"{', '.join(sorted(registry.IMAGE_PROCESSORS))}."
             )
-        return registry.resolve(registry.IMAGE_PROCESSORS[name]).from_dict(values, **kwargs)
+        return chosen.from_dict(values, **kwargs)
 
     @staticmethod
     def register(
@@ -426,16 +428,29 @@ def _inferred_image_processor(source: hub.Source, trusted: bool, options: dict[s
         )
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    implied: dict[str, Any] = {"size": {"height": height, "width": width}}
-    if name.startswith("DeiT"):
-        implied["do_center_crop"] = False  # as small TrOCR has it: the whole picture is read
     warnings.warn(
         f"{path} holds no preprocessor_config.json; a {name} for {height}x{width} pixels with its default "
         "normalisation stands in for it. Copy the file there if the model was trained with other settings.",
         UserWarning,
         stacklevel=3,
     )
-    return registry.resolve(registry.IMAGE_PROCESSORS[name])(**{**implied, **options})
+    return whole_pictures(name, height, width, **options)
+
+
+def whole_pictures(name: str, height: int, width: int, **options: Any) -> Any:
+    """An image processor that shows an encoder the whole of each picture.
+
+    So has it small TrOCR; the family's own models may see the middle alone.
+
+    Args:
+        name: Of the image processor.
+        height: Of what the encoder takes, in pixels.
+        width: Likewise.
+        options: Win over what follows from these.
+    """
+    chosen = registry.image_processor(name)
+    uncut = {"do_center_crop": False} if "do_center_crop" in getattr(chosen, "defaults", ()) else {}
+    return chosen(**{"size": {"height": height, "width": width}, **uncut, **options})
 
 
 class AutoTokenizer:
@@ -547,7 +562,7 @@ class AutoProcessor:
             TokenizerError: The same for the tokenizer's files.
             RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
-        from vision2seq.processing.image.base import PREPROCESSOR_NAME, PROCESSOR_NAME
+        from vision2seq.processing.image.files import PREPROCESSOR_NAME, PROCESSOR_NAME
 
         source = hub.find(pretrained_model_name_or_path, kwargs)
         trusted = bool(kwargs.get("trust_remote_code"))

@@ -64,25 +64,32 @@ WITHOUT_CROSS_ATTENTION = frozenset(
 )
 
 _IMAGE = "vision2seq.processing.image"
-IMAGE_PROCESSORS: dict[str, str] = {
-    "DeiTFeatureExtractor": f"{_IMAGE}.deit:DeiTFeatureExtractor",
+# By the names that files state today; `image_processor` knows the older and the newer spellings of these.
+IMAGE_PROCESSORS: dict[str, Any] = {
+    "BeitImageProcessor": f"{_IMAGE}.deit:BeitImageProcessor",
+    "BitImageProcessor": f"{_IMAGE}.clip:BitImageProcessor",
+    "CLIPImageProcessor": f"{_IMAGE}.clip:CLIPImageProcessor",
+    "ConvNextImageProcessor": f"{_IMAGE}.convnext:ConvNextImageProcessor",
     "DeiTImageProcessor": f"{_IMAGE}.deit:DeiTImageProcessor",
-    "DeiTImageProcessorFast": f"{_IMAGE}.deit:DeiTImageProcessor",
-    "DonutFeatureExtractor": f"{_IMAGE}.donut:DonutFeatureExtractor",
     "DonutImageProcessor": f"{_IMAGE}.donut:DonutImageProcessor",
-    "DonutImageProcessorFast": f"{_IMAGE}.donut:DonutImageProcessor",
-    "ViTFeatureExtractor": f"{_IMAGE}.vit:ViTFeatureExtractor",
+    "NougatImageProcessor": f"{_IMAGE}.nougat:NougatImageProcessor",
+    "SiglipImageProcessor": f"{_IMAGE}.vit:SiglipImageProcessor",
     "ViTImageProcessor": f"{_IMAGE}.vit:ViTImageProcessor",
-    "ViTImageProcessorFast": f"{_IMAGE}.vit:ViTImageProcessor",
 }
 # What stands in for a missing preprocessor_config.json.
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {
     "deit": "DeiTImageProcessor",
     "donut-swin": "DonutImageProcessor",
     "swin": "ViTImageProcessor",
+    "beit": "BeitImageProcessor",
+    "clip_vision_model": "CLIPImageProcessor",
     "vit": "ViTImageProcessor",
+    "dinov2": "BitImageProcessor",
+    "dinov2_with_registers": "BitImageProcessor",
     "vit_msn": "ViTImageProcessor",
+    "siglip_vision_model": "SiglipImageProcessor",
 }
+    "swinv2": "ViTImageProcessor",
 
 # What users register: by the model_type of a config, and by the name of the class, which files state.
 PROCESSORS: dict[str, Any] = {}
@@ -124,6 +131,18 @@ def knows(values: Mapping[str, Any]) -> bool:
             not isinstance(half, Mapping) or half.get("model_type") in table or "model_type" not in half
             for half, table in halves
         )
+def image_processor(name: Any) -> Any:
+    """The image processor class of a name in any of its spellings; None if there is none.
+
+    Args:
+        name: As files have had it: ``ViTFeatureExtractor``, ``ViTImageProcessor``, ``ViTImageProcessorFast``.
+    """
+    if not isinstance(name, str):
+        return None
+    today = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    return resolve(IMAGE_PROCESSORS.get(name, IMAGE_PROCESSORS.get(today)))
+
+
     return model_type in COMPOSITES or model_type in ENCODERS or model_type in DECODERS
 
 

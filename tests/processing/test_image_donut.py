@@ -14,7 +14,7 @@ from PIL import Image
 
 from vision2seq import registry
 from vision2seq.errors import ImageError, OptionError, UnknownOptionError
-from vision2seq.processing.image import donut
+from vision2seq.processing.image import steps
 from vision2seq.processing.image.donut import DonutFeatureExtractor, DonutImageProcessor
 
 torch.set_num_threads(1)
@@ -199,7 +199,7 @@ def test_strips_that_would_take_all_memory(monkeypatch: pytest.MonkeyPatch) -> N
         ImageError, match="of 100000x2 pixels is so thin .* edge to 1920 makes it 96000000x1920. Cut it"
     ):
         DonutImageProcessor()(picture(2, 100000))
-    monkeypatch.setattr(donut, "MAX_ENLARGED", 40 * 20)
+    monkeypatch.setattr(steps, "MAX_ENLARGED", 40 * 20)
     processor = DonutImageProcessor(size=20)
     assert first(processor, picture(10, 20)).shape == (3, 20, 20)
     with pytest.raises(ImageError, match="makes it 42x20"):
@@ -230,6 +230,6 @@ def test_old_file_is_read_and_written_back(tmp_path: Path) -> None:
 
 def test_names_and_copies() -> None:
     for name in ("DonutFeatureExtractor", "DonutImageProcessor", "DonutImageProcessorFast"):
-        assert issubclass(registry.resolve(registry.IMAGE_PROCESSORS[name]), DonutImageProcessor)
+        assert registry.image_processor(name) is DonutImageProcessor
     copied = pickle.loads(pickle.dumps(DonutImageProcessor(size=[8, 9], do_convert_rgb=True)))
     assert copied.size == {"height": 9, "width": 8} and copied.do_convert_rgb is True

@@ -26,7 +26,7 @@ from vision2seq.errors import (
 )
 from vision2seq.processing.image import ops, steps
 from vision2seq.processing.image.base import BatchFeature, ImageProcessor
-from vision2seq.processing.image.deit import DeiTFeatureExtractor, DeiTImageProcessor
+from vision2seq.processing.image.deit import DeiTImageProcessor
 from vision2seq.processing.image.vit import ViTFeatureExtractor, ViTImageProcessor
 
 
@@ -451,13 +451,16 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert (tmp_path / "preprocessor_config.json").read_text() == before
 
 
-def test_registry_resolves_every_name() -> None:
-    for name, target in registry.IMAGE_PROCESSORS.items():
-        found = registry.resolve(target)
-        if name.startswith(("ViT", "DeiT")):
-            assert issubclass(found, ImageProcessor)
-    assert DeiTFeatureExtractor().to_dict() == DeiTImageProcessor().to_dict()
-    assert "DeiTFeatureExtractor {" in repr(DeiTFeatureExtractor())
+def test_names_in_every_spelling() -> None:
+    for name in registry.IMAGE_PROCESSORS:
+        found = registry.image_processor(name)
+        assert issubclass(found, ImageProcessor) and found.__name__ == found.written_type == name
+        old = name.replace("ImageProcessor", "FeatureExtractor")
+        assert registry.image_processor(f"{name}Fast") is registry.image_processor(old) is found
+        assert list(found().to_dict()) and set(found.defaults) <= set(found().to_dict())
+        assert f"{name} {{" in repr(found())
+    for name in ("BlipImageProcessor", "Fast", "", None, 3):
+        assert registry.image_processor(name) is None
     assert copy.deepcopy(pickle.loads(pickle.dumps(ViTImageProcessor(size=9)))).size["height"] == 9
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from vision2seq import registry
-from vision2seq.auto import AutoConfig, AutoImageProcessor, AutoModelForVision2Seq, AutoTokenizer
+from vision2seq.auto import AutoConfig, AutoImageProcessor, AutoModelForVision2Seq, AutoTokenizer, whole_pictures
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import CheckpointNotFoundError, ConfigError, OptionError, UnknownOptionError, nearest
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
@@ -253,15 +253,12 @@ def _image_processor(encoder: Name | None, config: Any, *, keep_aspect: bool) ->
     """The one of the encoder's checkpoint with the new size, or what the encoder's family implies."""
     size = config.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    wanted: dict[str, Any] = {"size": {"height": height, "width": width}}
     if keep_aspect:
-        wanted.update(
-            do_thumbnail=True, do_pad=True, do_align_long_axis=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
-        )
-        return registry.resolve(registry.IMAGE_PROCESSORS["DonutImageProcessor"])(**wanted)
+        return whole_pictures("DonutImageProcessor", height, width)
     if encoder is not None:
-        return AutoImageProcessor.from_pretrained(encoder, **wanted)
+        processor = AutoImageProcessor.from_pretrained(encoder, size={"height": height, "width": width})
+        if getattr(processor, "do_center_crop", False):
+            processor.do_center_crop = False  # to the old size, which need not be the new one
+        return processor
     name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(config.model_type, "ViTImageProcessor")
-    if name.startswith("DeiT"):
-        wanted["do_center_crop"] = False  # the whole picture is to be read
-    return registry.resolve(registry.IMAGE_PROCESSORS[name])(**wanted)
+    return whole_pictures(name, height, width)

@@ -21,17 +21,14 @@ import numpy as np
 from PIL import Image
 
 from vision2seq import hub
-from vision2seq.configuration.base import read_json, write_json
-from vision2seq.errors import CheckpointNotFoundError, ImageError, OptionError, UnknownOptionError, nearest
-from vision2seq.processing.batch import Batch
+from vision2seq.configuration.base import write_json
+from vision2seq.errors import ImageError, OptionError, UnknownOptionError, nearest
 from vision2seq.processing.image import ops, read, steps
+from vision2seq.processing.image.channels import is_channels_first, picture_of
+from vision2seq.processing.image.feature import BatchFeature, tensor_kind
+from vision2seq.processing.image.files import PREPROCESSOR_NAME, read_preprocessor
 from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.ops import Pixels
-
-PREPROCESSOR_NAME = "preprocessor_config.json"
-PROCESSOR_NAME = "processor_config.json"
-HALF = (0.5, 0.5, 0.5)
-"""The mean and deviation of processors that name none: they map black to -1 and white to 1."""
 
 # Bookkeeping in the files, replaced by what is true of the object when it is written.
 _TYPE_KEYS = ("image_processor_type", "feature_extractor_type")
@@ -40,103 +37,44 @@ _FINDING_OPTIONS = frozenset(
     "cache_dir code_revision force_download local_files_only proxies resume_download revision token trust_remote_code "
     "use_auth_token use_fast user_agent _commit_hash _from_auto _from_pipeline".split()
 )
-# Options of a call that are no options of the processor.
-_CALL_OPTIONS = ("data_format", "input_data_format")
-
-
-class BatchFeature(Batch):
-    """What an image processor returns.
-
-    Args:
-        data: The values, as ``{"pixel_values": …}``.
-        tensor_type: ``"pt"`` or ``"np"`` to convert lists of arrays, ``None`` to leave them.
-    """
-
-    def convert_to_tensors(self, tensor_type: Any = None) -> BatchFeature:
-        """Convert lists of arrays into batches, in place.
-
-        Args:
-            tensor_type: ``"pt"``, ``"np"`` or ``None``.
-
-        Raises:
-            OptionError: Another type, or arrays of different shapes.
-        """
-        kind = tensor_kind(tensor_type)
-        if kind is not None:
-            for key, value in self.items():
-                if isinstance(value, (list, np.ndarray)):
-                    self[key] = _as_tensor(_stack(value) if isinstance(value, list) else value, kind)
-        return self
-
-    def to(self, *args: Any, **kwargs: Any) -> BatchFeature:
-        """Move tensors to a device, cast those of floats to a dtype, in place.
-
-        Args:
-            args: A device, a dtype, or both, as ``Tensor.to`` takes them.
-            kwargs: ``device``, ``dtype``, ``non_blocking``, likewise.
-
-        Returns:
-            This object.
-
-        Raises:
-            OptionError: The first argument is neither a device nor a dtype.
-        """
-        import torch  # here, so that making a batch of numpy arrays needs none
-
-        if args and not isinstance(args[0], (str, int, torch.device, torch.dtype)):
-            raise OptionError(f"Cannot move a batch to {args[0]!r}. Expected a device or a dtype.")
-        device = kwargs.get("device")
-        if device is None and args and not isinstance(args[0], torch.dtype):
-            device = args[0]
-        for key, value in self.items():
-            if not isinstance(value, torch.Tensor):
-                continue
-            if value.is_floating_point():
-                self[key] = value.to(*args, **kwargs)
-            elif device is not None:  # ids and masks stay integers
-                self[key] = value.to(device=device, non_blocking=kwargs.get("non_blocking", False))
-        return self
-
-
-def tensor_kind(value: Any) -> str | None:
-    """The kind of tensors that ``return_tensors`` asks for: ``"pt"``, ``"np"`` or ``None``.
-
-    Raises:
-        OptionError: Another one.
-    """
-    value = getattr(value, "value", value)  # an enum member of transformers
-    if value not in (None, "pt", "np"):
-        raise OptionError(f"return_tensors is {value!r}. Expected 'pt', 'np' or None.")
-    return None if value is None else str(value)
-
-
-def _stack(arrays: list[Any]) -> Pixels:
-    shapes = sorted({tuple(np.shape(array)) for array in arrays})
-    if len(shapes) > 1:
-        raise OptionError(
-            f"Images of different shapes cannot be one batch: {', '.join(map(str, shapes))}. "
-            "Let the processor resize them (do_resize=True) or pass return_tensors=None for a list."
-        )
-    return np.stack(arrays)
-
-
-def _as_tensor(batch: Pixels, kind: str) -> Any:
-    if kind == "np":
-        return batch
-    import torch
-
-    return torch.from_numpy(batch)
+_SIZES = ("size", "crop_size")
+# Where None means what the family does; everywhere else it means no.
+_NONE_IS_DEFAULT = (*_SIZES, "crop_pct", "image_mean", "image_std")
 
 
 class ImageProcessor:
     """Options by which pictures become ``pixel_values``, and the call that does it.
 
-    Every option is an attribute and may be changed at any time. Unknown keys of a file are kept, can be read as
-    attributes, and are written back.
+    Families differ in which of these options they have and in the `defaults` of these. Every option is an attribute
+    and may be changed at any time. Unknown keys of a file are kept, can be read as attributes, and are written back.
+
+    Args:
+        do_resize: Whether to resize.
+        size: ``{"height": …, "width": …}``, ``[height, width]`` or ``384`` (a square). Families with `by_shorter_edge`
+            also know ``{"shortest_edge": 384}``, the other edge following, and take an integer for that.
+        resample: Pillow's filter number: 0 nearest, 1 Lanczos, 2 bilinear, 3 bicubic, 4 box, 5 Hamming.
+        do_center_crop: Whether to cut out the middle.
+        crop_size: Of what is cut out, spelled like ``size``, an integer being a square. A smaller picture gets a black
+            border.
+        do_rescale: Whether to multiply by ``rescale_factor``.
+        rescale_factor: What to multiply by.
+        do_normalize: Whether to subtract the mean and divide by the deviation.
+        image_mean: A number or one a channel. With one entry the pictures are gray.
+        image_std: Likewise.
+        do_convert_rgb: ``None``: convert what is not RGB. ``True``: the same by Pillow's plain rule, which ignores
+            transparency. ``False``: never. All families take it.
+        unknown: Kept and written back.
+
+    Raises:
+        OptionError: A size in no known spelling.
     """
 
-    options: ClassVar[tuple[str, ...]] = ()
-    """What a family's files hold and its calls take."""
+    defaults: ClassVar[dict[str, Any]] = {}
+    """The options that a family's files hold and its calls take, each with its default."""
+    by_shorter_edge: ClassVar[bool] = False
+    """Whether ``size`` may be that of the shorter edge; an integer then is."""
+    call_options: ClassVar[tuple[str, ...]] = ("data_format", "input_data_format")
+    """Options of a call that are no options of the processor."""
     written_type: ClassVar[str] = "ImageProcessor"
     """The name under which `save_pretrained` records the family; every release of transformers knows it."""
     model_input_names: ClassVar[list[str]] = ["pixel_values"]
@@ -154,15 +92,32 @@ class ImageProcessor:
     image_std: Any
     do_convert_rgb: bool | None = None
 
-    def __init__(self, **unknown: Any) -> None:
-        for key in _TYPE_KEYS:
-            unknown.pop(key, None)
-        self._unknown = unknown
+    def __init__(self, **options: Any) -> None:
+        known = self._options()
+        self._unknown = {key: value for key, value in options.items() if key not in (*known, *_TYPE_KEYS)}
+        for name in known:
+            value = options.get(name, self.defaults.get(name))
+            if value is None and name in _NONE_IS_DEFAULT:
+                value = self.defaults[name]
+            if name in self.defaults or name in options:
+                setattr(self, name, copy.copy(value))
+
+    @classmethod
+    def _options(cls) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*cls.defaults, "do_convert_rgb")))
+
+    @classmethod
+    def _size(cls, name: str, value: Any) -> dict[str, int]:
+        """A size in any spelling as a dict."""
+        return ops.size_dict(value, name, by_shorter_edge=cls.by_shorter_edge and name == "size")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, self._size(name, value) if name in _SIZES and name in self.defaults else value)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in self._unknown:
             return self._unknown[name]
-        raise AttributeError(f"{type(self).__name__} has no {name!r}.{nearest(name, self.options)}")
+        raise AttributeError(f"{type(self).__name__} has no {name!r}.{nearest(name, self.defaults)}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
@@ -182,7 +137,7 @@ class ImageProcessor:
             OptionError: A size in no known spelling.
             UnknownOptionError: A change that is no option and no key of ``values``.
         """
-        options = (*cls.options, "do_convert_rgb")
+        options = cls._options()
         known = {key: value for key, value in changes.items() if key in options or key in values}
         unused = {key: value for key, value in changes.items() if key not in known}
         if unused and not return_unused_kwargs:
@@ -194,9 +149,6 @@ class ImageProcessor:
         """All options and unknown keys, as JSON values, with the processor's type."""
         values = copy.deepcopy(self._unknown)
         values.update({key: copy.deepcopy(value) for key, value in vars(self).items() if not key.startswith("_")})
-        for key in ("size", "crop_size"):
-            if key in self.options:
-                values[key] = ops.size_dict(values[key], key)
         if isinstance(values.get("resample"), int):
             values["resample"] = int(values["resample"])  # rather than Pillow's enum
         values["image_processor_type"] = self.written_type
@@ -264,7 +216,7 @@ class ImageProcessor:
         chosen = self._choose(overrides)
         items = read.flatten(images)
         # Where the axes of an array are in doubt, they are as in the first picture.
-        chosen["in_doubt_first"] = read.is_array(items[0]) and _is_channels_first(items[0])
+        chosen["in_doubt_first"] = read.is_array(items[0]) and is_channels_first(items[0])
         arrays = []
         for index, item in enumerate(items):
             try:
@@ -293,37 +245,6 @@ class ImageProcessor:
         """The same as calling the processor."""
         return self(images, return_tensors, **overrides)
 
-    def _choose(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of a call, checked: its overrides, and the processor's own where these are absent or ``None``."""
-        known = (*self.options, "do_convert_rgb", *_CALL_OPTIONS)
-        for name in overrides:
-            if name not in known:
-                raise _unknown_option(type(self), name, known)
-        chosen = {name: getattr(self, name, None) for name in (*self.options, "do_convert_rgb")}
-        chosen["data_format"], chosen["input_data_format"] = "channels_first", None
-        chosen.update({name: value for name, value in overrides.items() if value is not None})
-
-        for name, allowed in (
-            ("data_format", ("channels_first", "channels_last")),
-            ("input_data_format", (None, "channels_first", "channels_last", "none")),
-        ):
-            chosen[name] = getattr(chosen[name], "value", chosen[name])  # an enum member of transformers
-            if chosen[name] not in allowed:
-                raise OptionError(f"{name} is {chosen[name]!r}. Expected one of: {', '.join(map(str, allowed))}.")
-        if chosen["do_resize"]:
-            chosen["size"] = ops.height_width(chosen["size"], "size")
-            chosen["resample"] = ops.resampling(chosen["resample"])
-        if chosen.setdefault("do_center_crop", False):
-            chosen["crop_size"] = ops.height_width(chosen["crop_size"], "crop_size")
-        for switch, name in (
-            ("do_rescale", "rescale_factor"),
-            ("do_normalize", "image_mean"),
-            ("do_normalize", "image_std"),
-        ):
-            if chosen[switch] and not _is_numeric(chosen[name]):
-                raise OptionError(f"{switch} needs {name}, which is {chosen[name]!r}. Set it, or {switch}=False.")
-        return chosen
-
     def geometry(self, image: Any, **overrides: Any) -> Geometry:
         """Tell where the pixels of what a call returns were in the picture that it was given.
 
@@ -343,16 +264,50 @@ class ImageProcessor:
         if len(items) != 1:
             raise OptionError(f"geometry() is about one image; found {len(items)}. Call it for each of them.")
         chosen["in_doubt_first"] = True
-        picture = _picture(items[0], chosen)
+        picture = picture_of(items[0], chosen)
         height, width = steps.shape_of(picture)
         found = Geometry.of(width, height)
         for step in self._steps(picture, chosen):
             found = step.follow(found)
         return found
 
+    def _choose(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a call, checked: its overrides, and the processor's own where these are absent or ``None``."""
+        options = self._options()
+        known = (*options, *self.call_options)
+        for name in overrides:
+            if name not in known:
+                raise _unknown_option(type(self), name, known)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        given.update({name: self._size(name, given[name]) for name in _SIZES if name in given})
+        chosen: dict[str, Any] = {"do_center_crop": False, **dict.fromkeys(self.call_options)}
+        chosen.update({name: getattr(self, name) for name in options})
+        chosen.update({"data_format": "channels_first", **given})
+
+        for name, allowed in (
+            ("data_format", ("channels_first", "channels_last")),
+            ("input_data_format", (None, "channels_first", "channels_last", "none")),
+        ):
+            chosen[name] = getattr(chosen[name], "value", chosen[name])  # an enum member of transformers
+            if chosen[name] not in allowed:
+                raise OptionError(f"{name} is {chosen[name]!r}. Expected one of: {', '.join(map(str, allowed))}.")
+        if chosen["do_resize"]:
+            chosen["size"] = ops.wanted_size(chosen["size"], "size", by_shorter_edge=self.by_shorter_edge)
+            chosen["resample"] = ops.resampling(chosen["resample"])
+        if chosen["do_center_crop"]:
+            chosen["crop_size"] = ops.wanted_size(chosen["crop_size"], "crop_size")
+        for switch, name in (
+            ("do_rescale", "rescale_factor"),
+            ("do_normalize", "image_mean"),
+            ("do_normalize", "image_std"),
+        ):
+            if chosen[switch] and not _is_numeric(chosen[name]):
+                raise OptionError(f"{switch} needs {name}, which is {chosen[name]!r}. Set it, or {switch}=False.")
+        return chosen
+
     def _pixels(self, item: Any, chosen: Mapping[str, Any]) -> Pixels:
         """One picture decoded, in the wanted channels and size: C H W."""
-        picture = _picture(item, chosen)
+        picture = picture_of(item, chosen)
         if chosen["do_rescale"] and not isinstance(picture, Image.Image):
             ops.warn_if_scaled(picture)
         return self._fit(picture, chosen)
@@ -367,99 +322,11 @@ class ImageProcessor:
         """What to do to a picture, which is where families differ."""
         shape = steps.shape_of(picture)
         if chosen["do_resize"]:
-            shape = chosen["size"]
+            wanted = chosen["size"]
+            shape = steps.shorter_edge_shape(shape, wanted) if isinstance(wanted, int) else wanted
             yield steps.Resize(shape, chosen["resample"])
         if chosen["do_center_crop"]:
             yield steps.center_crop(shape, chosen["crop_size"])
-
-
-def read_preprocessor(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a folder's preprocessor_config.json holds, or that part of the newer processor_config.json.
-
-    Args:
-        path: A folder, or the .json file itself; a source brings it here first.
-
-    Raises:
-        CheckpointNotFoundError: No such folder, or none of the files in it.
-        CheckpointCorruptError: The file is not a JSON object.
-    """
-    if isinstance(path, hub.Source):
-        if path.file is not None:
-            path.named()
-        elif path.get(PREPROCESSOR_NAME) is None:
-            path.get(PROCESSOR_NAME)
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointNotFoundError(f"No folder {path}. Expected one that holds {PREPROCESSOR_NAME}.")
-    if not path.is_dir():
-        values = read_json(path)
-    elif (path / PREPROCESSOR_NAME).is_file():
-        values = read_json(path / PREPROCESSOR_NAME)
-    else:
-        both = path / PROCESSOR_NAME
-        values = read_json(both) if both.is_file() else {}
-        if "image_processor" not in values:
-            raise CheckpointNotFoundError(
-                f"{path} holds no {PREPROCESSOR_NAME}. Copy it there from the model that this one was trained from, "
-                "or make the image processor yourself and save_pretrained() it."
-            )
-    nested = values.get("image_processor")
-    return nested if isinstance(nested, dict) else values
-
-
-def _picture(item: Any, chosen: Mapping[str, Any]) -> Image.Image | Pixels:
-    """One picture as a Pillow image or as planes C H W, in the channels that the options ask for.
-
-    With ``do_convert_rgb`` unset, everything becomes RGB, or gray if the mean has one number. ``True`` converts as
-    Pillow does, which ignores transparency; ``False`` takes the channels as they are.
-    """
-    convert = chosen["do_convert_rgb"]
-    mean = chosen["image_mean"]
-    wanted = 3 if mean is None or isinstance(mean, (int, float)) else len(mean)
-    if convert is None and wanted not in (1, 3):
-        convert = False
-    if not isinstance(item, Image.Image) and not read.is_array(item):
-        item = read.load_image(item)  # RGB
-    if isinstance(item, Image.Image):
-        return _convert_picture(item, convert, wanted)
-
-    array = read.to_array(item)
-    read.check_array(array)
-    layout = chosen["input_data_format"]
-    if array.ndim == 2:
-        array = array[None]
-    elif layout == "none":
-        raise ImageError(f"input_data_format='none' means (height, width); found an array of shape {array.shape}.")
-    elif not (layout == "channels_first" if layout else read.channels_first(array.shape, chosen["in_doubt_first"])):
-        array = array.transpose(2, 0, 1)  # C H W
-    channels = array.shape[0]
-    if convert is False or channels == (wanted if convert is None else 3):
-        return array
-    if channels == 1:
-        return np.repeat(array, 3, axis=0)
-    if array.dtype == np.uint8 and channels <= 4:
-        return _convert_picture(read.from_planes(array), None, wanted)
-    raise ImageError(
-        f"An array of {channels} channels and dtype {array.dtype} cannot be made {wanted}-channel. "
-        f"Pass {wanted} channels, or uint8."
-    )
-
-
-def _is_channels_first(array: Any) -> bool:
-    return len(array.shape) != 3 or array.shape[0] in (1, 3)
-
-
-def _convert_picture(image: Image.Image, convert: bool | None, wanted: int) -> Image.Image:
-    read.check_picture(image)
-    if convert is False:
-        if image.mode in ("P", "PA"):
-            raise ImageError(f"A {image.mode} image holds palette indices, no colours. Leave out do_convert_rgb=False.")
-        return image
-    if convert:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    if wanted == 1:
-        return image if image.mode == "L" else read.to_rgb(image).convert("L")
-    return image if image.mode == "RGB" else read.to_rgb(image)
 
 
 def _is_numeric(value: Any) -> bool:

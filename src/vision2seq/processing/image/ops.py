@@ -28,18 +28,19 @@ _SIZE_KEYS: tuple[set[str], ...] = (
 )
 
 
-def size_dict(value: Any, name: str = "size") -> dict[str, int]:
+def size_dict(value: Any, name: str = "size", *, by_shorter_edge: bool = False) -> dict[str, int]:
     """A size in any of its historical spellings, as a dict.
 
     Args:
-        value: ``384`` (a square), ``[height, width]`` or a dict, as ``{"height": 384, "width": 384}``.
+        value: ``384``, ``[height, width]`` or a dict, as ``{"height": 384, "width": 384}``.
         name: The option's name, for messages.
+        by_shorter_edge: Whether an integer is the shorter edge instead of both.
 
     Raises:
         OptionError: None of these.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        return {"height": value, "width": value}
+        return {"shortest_edge": value} if by_shorter_edge else {"height": value, "width": value}
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
         return {"height": value[0], "width": value[1]}
     if isinstance(value, Mapping) and set(value) in _SIZE_KEYS:
@@ -47,20 +48,25 @@ def size_dict(value: Any, name: str = "size") -> dict[str, int]:
     raise OptionError(f"{name} is {value!r}. Expected an integer, [height, width] or {{'height': …, 'width': …}}.")
 
 
-def height_width(value: Any, name: str = "size") -> tuple[int, int]:
-    """The (height, width) that a size means.
+def wanted_size(size: Mapping[str, Any], name: str = "size", *, by_shorter_edge: bool = False) -> int | tuple[int, int]:
+    """What a size asks for: (height, width), or the shorter edge alone.
 
     Raises:
-        OptionError: It is given by edges, or not in whole positive pixels.
+        OptionError: It is given by edges where that means nothing, or not in whole positive pixels.
     """
-    size = size_dict(value, name)
+    if by_shorter_edge and "shortest_edge" in size:
+        return _edge(size["shortest_edge"], size, name)
     if set(size) != {"height", "width"}:
-        raise OptionError(f"{name} is {value!r}. This processor needs both: {{'height': …, 'width': …}}.")
-    height, width = size["height"], size["width"]
-    for edge in (height, width):
-        if not isinstance(edge, (int, np.integer)) or isinstance(edge, bool) or edge < 1:
-            raise OptionError(f"{name} is {value!r}. Expected whole numbers of pixels, 1 or more.")
-    return int(height), int(width)
+        other = " or {'shortest_edge': …}" if by_shorter_edge else ""
+        needed = f"{{'height': …, 'width': …}}{other}"
+        raise OptionError(f"{name} is {size!r}. This processor needs {'' if other else 'both: '}{needed}.")
+    return _edge(size["height"], size, name), _edge(size["width"], size, name)
+
+
+def _edge(value: Any, size: Any, name: str) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise OptionError(f"{name} is {size!r}. Expected whole numbers of pixels, 1 or more.")
+    return int(value)
 
 
 def resampling(value: Any) -> Image.Resampling:
@@ -102,17 +108,30 @@ def resize(
     Raises:
         ImageError: An array with other values.
     """
-    height, width = size
     if isinstance(image, Image.Image):
-        return planes(image.resize((width, height), resample=method, reducing_gap=reducing_gap))
-    fractions = _is_fractions(image)
-    if fractions:
-        image = scale_to_float32(image, 255)
-    pixels = image.astype(np.uint8).transpose(1, 2, 0)  # H W C
-    pixels = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
-    opened = Image.fromarray(np.ascontiguousarray(pixels))
-    resized = planes(opened.resize((width, height), resample=method, reducing_gap=reducing_gap))
+        return planes(image.resize(size[::-1], resample=method, reducing_gap=reducing_gap))
+    picture, fractions = as_picture(image)
+    resized = planes(picture.resize(size[::-1], resample=method, reducing_gap=reducing_gap))
     return scale_to_float32(resized, 1 / 255) if fractions else resized
+
+
+def as_picture(pixels: Pixels) -> tuple[Image.Image, bool]:
+    """Planes C H W of 8-bit values as a Pillow image, and whether they were fractions.
+
+    Args:
+        pixels: Whole numbers from 0 to 255, or fractions from 0 to 1, which are rounded down to such.
+
+    Raises:
+        ImageError: Other values.
+    """
+    fractions = _is_fractions(pixels)
+    return from_planes((scale_to_float32(pixels, 255) if fractions else pixels).astype(np.uint8)), fractions
+
+
+def from_planes(array: Pixels) -> Image.Image:
+    """Planes C H W of uint8, C being 1 to 4, as a Pillow image of mode L, LA, RGB or RGBA."""
+    pixels = array.transpose(1, 2, 0)  # H W C
+    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
 
 
 def _is_fractions(image: Pixels) -> bool:

@@ -176,12 +176,6 @@ def check_picture(image: Image.Image) -> None:
         raise ImageError(f"{_describe(image)} cannot be decoded ({image.mode} image): {error}") from error
 
 
-def from_planes(array: Pixels) -> Image.Image:
-    """Planes C H W of uint8, C being 1 to 4, as a Pillow image of mode L, LA, RGB or RGBA."""
-    pixels = array.transpose(1, 2, 0)  # H W C
-    return Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels))
-
-
 def channels_first(shape: tuple[int, ...], in_doubt: bool = True) -> bool:
     """Whether a three-dimensional shape is (C, H, W) rather than (H, W, C).
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from vision2seq.errors import ImageError
 from vision2seq.processing.image import ops
 from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.ops import Pixels
@@ -19,6 +20,9 @@ from vision2seq.processing.image.ops import Pixels
 Picture = Image.Image | Pixels
 Shape = tuple[int, int]
 """Height and width."""
+
+MAX_ENLARGED = 2**29
+"""Pixels that resizing may make of a picture: 2 GiB in Pillow. A strip 10 by 10000 would become 11 GiB at 1920."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,23 @@ Step = Resize | Turn | Window
 def shape_of(picture: Picture) -> Shape:
     """Height and width of a Pillow image or of planes."""
     return (picture.height, picture.width) if isinstance(picture, Image.Image) else picture.shape[1:]
+
+
+def shorter_edge_shape(shape: Shape, edge: int) -> Shape:
+    """Height and width when the shorter one becomes ``edge`` and the longer one follows, rounded down.
+
+    Raises:
+        ImageError: The result would not fit into memory.
+    """
+    height, width = shape
+    longer = int(edge * max(shape) / min(shape))
+    if longer * edge > max(MAX_ENLARGED, height * width):
+        wide, high = (edge, longer) if width <= height else (longer, edge)
+        raise ImageError(
+            f"The picture of {width}x{height} pixels is so thin that resizing its shorter edge to {edge} makes it "
+            f"{wide}x{high}. Cut it into pieces, or pass do_resize=False."
+        )
+    return (longer, edge) if width <= height else (edge, longer)
 
 
 def center_crop(shape: Shape, wanted: Shape) -> Window:
