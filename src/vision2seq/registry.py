@@ -65,6 +65,7 @@ WITHOUT_CROSS_ATTENTION = frozenset(
 
 _IMAGE = "vision2seq.processing.image"
 # By the names that files state today; `image_processor` knows the older and the newer spellings of these.
+# By the names that files state today; `image_processor` knows the older and the newer spellings of these.
 IMAGE_PROCESSORS: dict[str, Any] = {
     "BeitImageProcessor": f"{_IMAGE}.deit:BeitImageProcessor",
     "BitImageProcessor": f"{_IMAGE}.clip:BitImageProcessor",
@@ -78,18 +79,18 @@ IMAGE_PROCESSORS: dict[str, Any] = {
 }
 # What stands in for a missing preprocessor_config.json.
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {
-    "deit": "DeiTImageProcessor",
-    "donut-swin": "DonutImageProcessor",
-    "swin": "ViTImageProcessor",
     "beit": "BeitImageProcessor",
     "clip_vision_model": "CLIPImageProcessor",
-    "vit": "ViTImageProcessor",
+    "deit": "DeiTImageProcessor",
     "dinov2": "BitImageProcessor",
     "dinov2_with_registers": "BitImageProcessor",
-    "vit_msn": "ViTImageProcessor",
+    "donut-swin": "DonutImageProcessor",
     "siglip_vision_model": "SiglipImageProcessor",
-}
+    "swin": "ViTImageProcessor",
     "swinv2": "ViTImageProcessor",
+    "vit": "ViTImageProcessor",
+    "vit_msn": "ViTImageProcessor",
+}
 
 # What users register: by the model_type of a config, and by the name of the class, which files state.
 PROCESSORS: dict[str, Any] = {}
@@ -119,6 +120,18 @@ def resolve(target: Any) -> Any:
         return target
     module, name = target.split(":")
     return getattr(importlib.import_module(module), name)
+
+
+def image_processor(name: Any) -> Any:
+    """The image processor class of a name in any of its spellings; None if there is none.
+
+    Args:
+        name: As files have had it: ``ViTFeatureExtractor``, ``ViTImageProcessor``, ``ViTImageProcessorFast``.
+    """
+    if not isinstance(name, str):
+        return None
+    today = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    return resolve(IMAGE_PROCESSORS.get(name, IMAGE_PROCESSORS.get(today)))
 
 
 def knows(values: Mapping[str, Any]) -> bool:
