@@ -144,18 +144,6 @@ def knows(values: Mapping[str, Any]) -> bool:
             not isinstance(half, Mapping) or half.get("model_type") in table or "model_type" not in half
             for half, table in halves
         )
-def image_processor(name: Any) -> Any:
-    """The image processor class of a name in any of its spellings; None if there is none.
-
-    Args:
-        name: As files have had it: ``ViTFeatureExtractor``, ``ViTImageProcessor``, ``ViTImageProcessorFast``.
-    """
-    if not isinstance(name, str):
-        return None
-    today = name.removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
-    return resolve(IMAGE_PROCESSORS.get(name, IMAGE_PROCESSORS.get(today)))
-
-
     return model_type in COMPOSITES or model_type in ENCODERS or model_type in DECODERS
 
 
