@@ -44,17 +44,20 @@ DECODERS: dict[str, tuple[Any, str]] = {
     "bert": (f"{_MODELS}.decoders.bert_config:BertConfig", f"{_MODELS}.decoders.bert:BertLMHeadModel"),
     "bert-generation": (
         f"{_MODELS}.decoders.bert_config:BertGenerationConfig",
-        f"{_MODELS}.decoders.bert:BertGenerationDecoder",
+        f"{_MODELS}.decoders.bert_generation:BertGenerationDecoder",
     ),
-    "camembert": (f"{_MODELS}.decoders.bert_config:CamembertConfig", f"{_MODELS}.decoders.bert:CamembertForCausalLM"),
-    "electra": (f"{_MODELS}.decoders.bert_config:ElectraConfig", f"{_MODELS}.decoders.bert:ElectraForCausalLM"),
+    "camembert": (
+        f"{_MODELS}.decoders.bert_config:CamembertConfig",
+        f"{_MODELS}.decoders.roberta:CamembertForCausalLM",
+    ),
+    "electra": (f"{_MODELS}.decoders.bert_config:ElectraConfig", f"{_MODELS}.decoders.electra:ElectraForCausalLM"),
     "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
-    "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.bert:RobertaForCausalLM"),
+    "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.roberta:RobertaForCausalLM"),
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
     "xlm-roberta": (
         f"{_MODELS}.decoders.bert_config:XLMRobertaConfig",
-        f"{_MODELS}.decoders.bert:XLMRobertaForCausalLM",
+        f"{_MODELS}.decoders.roberta:XLMRobertaForCausalLM",
     ),
 }
 # Decoders that cannot look at images in transformers either, where people try them: no wish to have them helps.

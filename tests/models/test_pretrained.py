@@ -269,8 +269,10 @@ def test_a_half_without_cross_attention(tmp_path: Path, decoder: str) -> None:
 
 
 def test_positions_that_are_not_built() -> None:
-    with pytest.raises(UnsupportedError, match=r"position_embedding_type is 'relative_key'; only 'absolute' is built"):
-        tiny.model("bert", more={"position_embedding_type": "relative_key"})
+    with pytest.raises(
+        ConfigError, match=r"position_embedding_type is 'rotary'; expected 'absolute', 'relative_key' or"
+    ):
+        tiny.model("bert", more={"position_embedding_type": "rotary"})
     with pytest.raises(ConfigError, match=r"hidden_size 12 is no multiple of num_attention_heads 5"):
         tiny.model("bert", more={"num_attention_heads": 5})
     with pytest.raises(ConfigError, match=r"d_model 12 is no multiple of decoder_attention_heads 5"):

@@ -176,6 +176,9 @@ DECODERS: dict[str, dict[str, Any]] = {
     "bert": _BERT,
     "bert-equal": _BERT | {"hidden_size": 32, "layer_norm_eps": 1e-3, "hidden_act": "gelu_new"},
     "bert-untied": _BERT | {"tie_word_embeddings": False, "hidden_act": "relu"},
+    # The reference gets these right only where no cache is made, or for one new token after a cache.
+    "bert-relative": _BERT | {"position_embedding_type": "relative_key", "use_cache": False},
+    "bert-relative-both": _BERT | {"position_embedding_type": "relative_key_query", "use_cache": False},
     "bert-generation": _BERT | {"model_type": "bert-generation"},
     "electra": _BERT | {"model_type": "electra", "embedding_size": 16, "hidden_act": "relu"},
     "electra-equal": _BERT | {"model_type": "electra", "embedding_size": 24},

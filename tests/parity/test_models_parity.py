@@ -156,9 +156,10 @@ def test_step_by_step(name: str, padded: bool) -> None:
                        past_key_values=state_theirs, use_cache=True, output_attentions=True, **some)  # fmt: skip
         state, state_theirs = step.past_key_values, other.past_key_values
         assert state.get_seq_length() == end
-        assert_same(step.logits, other.logits, what=f"step to {end}")
-        assert_same(step.decoder_attentions, other.decoder_attentions)
-        assert_same(step.cross_attentions, other.cross_attentions)
+        if "relative" not in name:  # with a cache the reference takes each of several tokens for the last one
+            assert_same(step.logits, other.logits, what=f"step to {end}")
+            assert_same(step.decoder_attentions, other.decoder_attentions)
+            assert_same(step.cross_attentions, other.cross_attentions)
         if not (padded and name in COUNTED):
             assert_same(step.logits, whole[:, at:end], what="whole")
         at = end

@@ -6,7 +6,7 @@ from torch import nn
 
 from vision2seq.engine.program import Program
 from vision2seq.engine.step import step_from
-from vision2seq.models.decoders import bert
+from vision2seq.models.decoders import bert, bert_generation, electra, roberta
 
 _PLAIN = {
     nn.Embedding,
@@ -14,25 +14,25 @@ _PLAIN = {
     nn.Linear,
     nn.ModuleList,
     bert.Attention,
-    bert.BertGenerationDecoder,
-    bert.BertGenerationHead,
     bert.BertHead,
     bert.BertHeads,
     bert.BertLMHeadModel,
-    bert.CamembertForCausalLM,
-    bert.ElectraForCausalLM,
     bert.Embeddings,
-    bert.GeneratorPredictions,
     bert.Intermediate,
     bert.Layer,
     bert.Layers,
     bert.Output,
     bert.Projections,
-    bert.RobertaForCausalLM,
-    bert.RobertaHead,
     bert.Transform,
     bert.Trunk,
-    bert.XLMRobertaForCausalLM,
+    bert_generation.BertGenerationDecoder,
+    bert_generation.BertGenerationHead,
+    electra.ElectraForCausalLM,
+    electra.GeneratorPredictions,
+    roberta.CamembertForCausalLM,
+    roberta.RobertaForCausalLM,
+    roberta.RobertaHead,
+    roberta.XLMRobertaForCausalLM,
 }
 
 

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vision2seq.errors import OptionError
-from vision2seq.layers.attention import attend, decoder_mask
+from vision2seq.layers.attention import attend, causal_mask, decoder_mask
 from vision2seq.layers.cache import DecoderCache
 from vision2seq.layers.outputs import DecoderOutput
 from vision2seq.models.base import PreTrainedModel
 
 KeysValues = Callable[[Tensor], tuple[Tensor, Tensor]]
+Bias = Callable[[Tensor, Tensor], Tensor | None]
 
 
 @dataclass(slots=True)
@@ -54,18 +55,34 @@ class DecoderInputs:
         return self.memory is not None or (self.cache is not None and self.cache.has_cross(0))
 
     def attend_self(
-        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float, dropout: float
+        self,
+        layer: int,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scale: float,
+        dropout: float,
+        bias: Bias | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend to the tokens so far; all (B, H, T, K). Returns (B, T, D) and the weights if wanted."""
+        """Attend to the tokens so far; all (B, H, T, K). Returns (B, T, D) and the weights if wanted.
+
+        ``bias``, called with the queries and all keys, tells what to add to their scaled products, (B, H, T, S).
+        """
         if self.cache is not None:
             keys, values = self.cache.append(layer, keys, values)
+        mask, causal = self.mask, self.causal
+        added = None if bias is None else bias(query, keys)
+        if added is not None:
+            if causal:
+                mask, causal = causal_mask(self.length, 0, added.dtype, added.device), False
+            mask = added if mask is None else added + mask
         return attend(
             query,
             keys,
             values,
             scale=scale,
-            mask=self.mask,
-            causal=self.causal,
+            mask=mask,
+            causal=causal,
             dropout=dropout,
             need_weights=self.need_weights,
         )

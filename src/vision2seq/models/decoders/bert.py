@@ -1,13 +1,12 @@
-"""BERT as a decoder, and what differs from it in names: RoBERTa, XLM-RoBERTa, CamemBERT, ELECTRA, BERT for generation.
+"""BERT as a decoder, and the parts of it that its kin take over: RoBERTa, ELECTRA, BERT for generation and RemBERT.
 
 Papers: Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"; Rothe et
-al. 2019, "Leveraging Pre-trained Checkpoints for Sequence Generation Tasks", which made decoders of them. Against the
-plain transformer decoder:
+al. 2019, "Leveraging Pre-trained Checkpoints for Sequence Generation Tasks", which made decoders of them; Huang et al.
+2020, "Improve Transformer Models with Better Relative Position Embeddings". Against the plain transformer decoder:
 
 * embeddings of tokens, learned positions and the type of the text (always the first) are added and normed
-* RoBERTa's positions are counted from ``pad_token_id + 1`` over tokens that are not padding
-* ELECTRA's embeddings may be narrower than its layers, with a projection between
-* before the vocabulary come a linear layer, an activation and a norm, but in BERT for generation
+* instead of positions, self-attention may add what a query (and a key) says of the distance between the two
+* before the vocabulary come a linear layer, an activation and a norm
 * the projection to the vocabulary has a bias, which checkpoints hold under two names
 
 B rows, T new tokens, D hidden size, E width of the embeddings, H heads, K channels of a head, S image tokens,
@@ -23,37 +22,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vision2seq.errors import ConfigError, OptionError, UnsupportedError
+from vision2seq.errors import ConfigError, OptionError
 from vision2seq.layers.activations import activation
 from vision2seq.layers.cache import DecoderCache
 from vision2seq.models.decoders.base import Decoder, DecoderInputs
-from vision2seq.models.decoders.bert_config import (
-    BertConfig,
-    BertGenerationConfig,
-    CamembertConfig,
-    ElectraConfig,
-    RobertaConfig,
-    XLMRobertaConfig,
-)
+from vision2seq.models.decoders.bert_config import BertConfig
 
 # What stands between the layers and the projection to the vocabulary.
 Transformation = tuple[nn.Linear, Callable[[Tensor], Tensor], nn.LayerNorm]
 
 
 class Embeddings(nn.Module):
-    """Tokens, positions and types of texts."""
+    """Tokens, positions and types of texts.
 
-    def __init__(self, config: Any, width: int, *, counted: bool) -> None:
+    Args:
+        config: The decoder's.
+        width: Of the embeddings.
+        counted: Positions are counted from ``pad_token_id + 1`` over tokens that are not padding.
+        typed: There are types of texts; without them positions are added however the config wants them.
+    """
+
+    def __init__(self, config: Any, width: int, *, counted: bool = False, typed: bool = True) -> None:
         super().__init__()
         self.padding = config.pad_token_id
         self.counted = counted
+        self.absolute = not typed or config.position_embedding_type == "absolute"
         if counted and self.padding is None:
             raise ConfigError("Positions are counted from pad_token_id, which is None; set it.")
         self.word_embeddings = nn.Embedding(config.vocab_size, width, self.padding)
         self.position_embeddings = nn.Embedding(
             config.max_position_embeddings, width, self.padding if counted else None
         )
-        typed = not isinstance(config, BertGenerationConfig)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width) if typed else None
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
@@ -62,7 +61,7 @@ class Embeddings(nn.Module):
         x = self.word_embeddings(ids) if embedded is None else embedded
         if self.token_type_embeddings is not None:
             x = x + self.token_type_embeddings.weight[0]
-        return self.LayerNorm(x + self._positions(ids, length, past))
+        return self.LayerNorm(x + self._positions(ids, length, past) if self.absolute else x)
 
     def _positions(self, ids: Tensor | None, length: int, past: int) -> Tensor:
         if ids is not None and self.counted:
@@ -95,6 +94,34 @@ class Projections(nn.Module):
         """Keys and values of what is looked at, (B, H, S, K) each."""
         return self.split(self.key(source)), self.split(self.value(source))
 
+    def bias(self, query: Tensor, keys: Tensor) -> Tensor | None:
+        """What is added to the scaled products of queries (B, H, T, K) and keys (B, H, S, K)."""
+        return None
+
+
+class RelativeProjections(Projections):
+    """Projections whose products also depend on the distance between two tokens."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.both = config.position_embedding_type == "relative_key_query"
+        self.last = config.max_position_embeddings - 1
+        self.distance_embedding = nn.Embedding(2 * self.last + 1, config.hidden_size // self.heads)
+
+    def bias(self, query: Tensor, keys: Tensor) -> Tensor:
+        """What the query says of the distance, and the key if the config wants it, (B, H, T, S); T are the last of S.
+
+        The reference takes all queries for the last token when there is a cache, so that it can be given one at a time
+        only; here each query knows its place.
+        """
+        at = torch.arange(keys.shape[2], device=keys.device)
+        distances = at[-query.shape[2] :, None] - at[None, :]  # T S
+        told = self.distance_embedding(distances + self.last)  # T S K
+        products = torch.einsum("bhtk,tsk->bhts", query, told)
+        if self.both:
+            products = products + torch.einsum("bhsk,tsk->bhts", keys, told)
+        return products * self.scale
+
 
 class Output(nn.Module):
     """The end of a branch: a linear layer, the residual, a norm."""
@@ -113,10 +140,15 @@ class Output(nn.Module):
 class Attention(nn.Module):
     """An attention with its end, under the names that checkpoints give them."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, *, cross: bool = False) -> None:
         super().__init__()
-        self.self = Projections(config)
+        absolute = cross or config.position_embedding_type == "absolute"
+        self.self = Projections(config) if absolute else RelativeProjections(config)
         self.output = Output(config, config.hidden_size)
+
+    def read(self, x: Tensor) -> Tensor:
+        """What the projections are given of the states (B, T, D)."""
+        return x
 
 
 class Intermediate(nn.Module):
@@ -138,7 +170,7 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = Attention(config)
         if config.add_cross_attention:
-            self.crossattention = Attention(config)
+            self.crossattention = Attention(config, cross=True)
         self.intermediate = Intermediate(config)
         self.output = Output(config, config.intermediate_size)
 
@@ -146,13 +178,14 @@ class Layer(nn.Module):
         """Returns the new states (B, T, D) and, if asked for, self- and cross-attention weights."""
         part = self.attention.self
         dropout = part.dropout if self.training else 0.0
-        keys, values = part.keys_values(x)
-        mixed, weights = inputs.attend_self(index, part.split(part.query(x)), keys, values, part.scale, dropout)
+        source = self.attention.read(x)
+        query = part.split(part.query(source))
+        mixed, weights = inputs.attend_self(index, query, *part.keys_values(source), part.scale, dropout, part.bias)
         x = self.attention.output(mixed, x)
         cross_weights = None
         if inputs.has_memory:
             part = self.crossattention.self
-            query = part.split(part.query(x))
+            query = part.split(part.query(self.crossattention.read(x)))
             mixed, cross_weights = inputs.attend_cross(index, query, part.keys_values, part.scale, dropout)
             x = self.crossattention.output(mixed, x)
         return self.output(self.intermediate(x), x), weights, cross_weights
@@ -161,20 +194,19 @@ class Layer(nn.Module):
 class Layers(nn.Module):
     """One more level in the names of the checkpoints."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, kind: type[Layer] = Layer) -> None:
         super().__init__()
-        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.layer = nn.ModuleList(kind(config) for _ in range(config.num_hidden_layers))
 
 
 class Trunk(nn.Module):
-    """Embeddings and layers."""
+    """Embeddings and layers, and what leads from the width of the ones to that of the others, if they differ."""
 
-    def __init__(self, config: Any, *, counted: bool) -> None:
+    def __init__(self, embeddings: Embeddings, layers: Layers, projection: nn.Linear | None = None) -> None:
         super().__init__()
-        width = config.embedding_size if isinstance(config, ElectraConfig) else config.hidden_size
-        self.embeddings = Embeddings(config, width, counted=counted)
-        self.embeddings_project = nn.Linear(width, config.hidden_size) if width != config.hidden_size else None
-        self.encoder = Layers(config)
+        self.embeddings = embeddings
+        self.embeddings_project = projection
+        self.encoder = layers
 
     def embed(self, ids: Tensor | None, embedded: Tensor | None, length: int, past: int, dropout: float) -> Tensor:
         """What goes into the first layer, (B, T, D); see `Embeddings`."""
@@ -222,25 +254,6 @@ class BertHeads(nn.Module):
         self.predictions = BertHead(config)
 
 
-class RobertaHead(Head):
-    """The head of RoBERTa."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.project_from(config.hidden_size)
-
-
-class GeneratorPredictions(nn.Module):
-    """ELECTRA's linear layer and norm before the projection to the vocabulary."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
-        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
-
-
 class BertLMHeadModel(Decoder):
     """BERT with its language-model head; the others say where their head is and how they count positions."""
 
@@ -251,13 +264,18 @@ class BertLMHeadModel(Decoder):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        if config.position_embedding_type != "absolute":
-            raise UnsupportedError(
-                f"position_embedding_type is {config.position_embedding_type!r}; only 'absolute' is built."
+        if config.position_embedding_type not in ("absolute", "relative_key", "relative_key_query"):
+            raise ConfigError(
+                f"position_embedding_type is {config.position_embedding_type!r}; expected 'absolute', 'relative_key' "
+                "or 'relative_key_query'."
             )
-        setattr(self, self.base_model_prefix, Trunk(config, counted=self.positions_counted))
+        setattr(self, self.base_model_prefix, self.make_trunk(config))
         self.make_head(config)
         self.tie_weights()
+
+    def make_trunk(self, config: Any) -> Trunk:
+        """Make the embeddings and the layers."""
+        return Trunk(Embeddings(config, config.hidden_size, counted=self.positions_counted), Layers(config))
 
     def make_head(self, config: Any) -> None:
         """Make what comes after the layers."""
@@ -331,72 +349,3 @@ class BertLMHeadModel(Decoder):
         for index, layer in enumerate(self.layers()):
             assert isinstance(layer, Layer)
             cache.put_cross(index, *layer.crossattention.self.keys_values(memory))
-
-
-class RobertaForCausalLM(BertLMHeadModel):
-    """RoBERTa with its language-model head."""
-
-    config_class: ClassVar[Any] = RobertaConfig
-    base_model_prefix: ClassVar[str] = "roberta"
-    positions_counted: ClassVar[bool] = True
-
-    def make_head(self, config: Any) -> None:
-        self.lm_head = RobertaHead(config)
-
-    def transformation(self) -> Transformation | None:
-        return self.lm_head.dense, F.gelu, self.lm_head.layer_norm
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.lm_head.decoder
-
-
-class XLMRobertaForCausalLM(RobertaForCausalLM):
-    """XLM-RoBERTa with its language-model head."""
-
-    config_class: ClassVar[Any] = XLMRobertaConfig
-
-
-class CamembertForCausalLM(RobertaForCausalLM):
-    """CamemBERT with its language-model head."""
-
-    config_class: ClassVar[Any] = CamembertConfig
-
-
-class ElectraForCausalLM(BertLMHeadModel):
-    """ELECTRA with its language-model head."""
-
-    config_class: ClassVar[Any] = ElectraConfig
-    base_model_prefix: ClassVar[str] = "electra"
-
-    def make_head(self, config: Any) -> None:
-        self.generator_predictions = GeneratorPredictions(config)
-        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
-
-    def transformation(self) -> Transformation | None:
-        return self.generator_predictions.dense, F.gelu, self.generator_predictions.LayerNorm
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.generator_lm_head
-
-
-class BertGenerationHead(Head):
-    """The head of BERT for generation."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.project_from(config.hidden_size)
-
-
-class BertGenerationDecoder(BertLMHeadModel):
-    """BERT for generation with its language-model head."""
-
-    config_class: ClassVar[Any] = BertGenerationConfig
-
-    def make_head(self, config: Any) -> None:
-        self.lm_head = BertGenerationHead(config)
-
-    def transformation(self) -> Transformation | None:
-        return None
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.lm_head.decoder
