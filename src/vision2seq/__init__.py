@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vision2seq.processing.image.donut import DonutFeatureExtractor, DonutImageProcessor
     from vision2seq.processing.image.nougat import NougatImageProcessor
     from vision2seq.processing.image.vit import SiglipImageProcessor, ViTFeatureExtractor, ViTImageProcessor
-    from vision2seq.processing.processor import TrOCRProcessor
+    from vision2seq.processing.processor import DonutProcessor, NougatProcessor, TrOCRProcessor
     from vision2seq.processing.text.load import (
         BartTokenizer,
         BartTokenizerFast,
@@ -87,10 +87,12 @@ _HOMES = {
     "DeiTModel": "models.encoders.vit",
     "DonutFeatureExtractor": "processing.image.donut",
     "DonutImageProcessor": "processing.image.donut",
+    "DonutProcessor": "processing.processor",
     "GPT2Config": "models.decoders.gpt2_config",
     "GPT2LMHeadModel": "models.decoders.gpt2",
     "GenerationConfig": "configuration.generation",
     "NougatImageProcessor": "processing.image.nougat",
+    "NougatProcessor": "processing.processor",
     "Reader": "reader",
     "Reading": "reading",
     "SiglipImageProcessor": "processing.image.vit",
@@ -136,12 +138,14 @@ __all__ = [
     "DeiTModel",
     "DonutFeatureExtractor",
     "DonutImageProcessor",
+    "DonutProcessor",
     "GPT2Config",
     "GPT2LMHeadModel",
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
     "GenerationConfig",
     "NougatImageProcessor",
+    "NougatProcessor",
     "NougatTokenizerFast",
     "PreTrainedTokenizerFast",
     "Reader",

@@ -600,14 +600,13 @@ def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs
 
     Args:
         name_or_path: As in `AutoProcessor.from_pretrained`.
-        processor_class: What to make of them; `TrOCRProcessor` if not given.
+        processor_class: What to make of them; if not given, what the files state and `registry.PROCESSOR_CLASSES`
+            holds, else `TrOCRProcessor`.
         kwargs: About finding files only.
 
     Raises:
         OptionError: Another argument.
     """
-    from vision2seq.processing.processor import TrOCRProcessor
-
     source = hub.find(name_or_path, kwargs)
     kwargs.pop("use_fast", None)
     trusted = bool(kwargs.pop("trust_remote_code", None))
@@ -623,4 +622,15 @@ def load_processor(name_or_path: Path_, *, processor_class: Any = None, **kwargs
         raise TokenizerError(
             f"{source.where()} has an image processor but no tokenizer that can be read: {error}"
         ) from None
-    return (processor_class or TrOCRProcessor)(image_processor, tokenizer)
+    return (processor_class or _processor_class(source))(image_processor, tokenizer)
+
+
+def _processor_class(source: hub.Source) -> Any:
+    """The class that a checkpoint's files state; the plain one if they state none, or one that is not known."""
+    from vision2seq.processing.image.files import PREPROCESSOR_NAME, PROCESSOR_NAME
+    from vision2seq.processing.text.files import TOKENIZER_CONFIG
+
+    files = (PROCESSOR_NAME, PREPROCESSOR_NAME, TOKENIZER_CONFIG)
+    stated = (_content(source, file).get("processor_class") for file in files)
+    known = (registry.PROCESSOR_CLASSES[name] for name in stated if name in registry.PROCESSOR_CLASSES)
+    return registry.resolve(next(known, registry.PROCESSOR_CLASSES["TrOCRProcessor"]))

@@ -95,6 +95,13 @@ IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {
     "vit_msn": "ViTImageProcessor",
 }
 
+# What pairs an image processor and a tokenizer, by the processor_class that files state.
+PROCESSOR_CLASSES: dict[str, str] = {
+    "DonutProcessor": "vision2seq.processing.processor:DonutProcessor",
+    "NougatProcessor": "vision2seq.processing.processor:NougatProcessor",
+    "TrOCRProcessor": "vision2seq.processing.processor:TrOCRProcessor",
+}
+
 # What users register: by the model_type of a config, and by the name of the class, which files state.
 PROCESSORS: dict[str, Any] = {}
 TOKENIZERS: dict[str, Any] = {}

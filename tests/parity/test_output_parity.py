@@ -7,8 +7,11 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tiny
 
+import vision2seq
 from vision2seq.processing.output import donut, nougat
 
 transformers = pytest.importorskip("transformers")
@@ -246,3 +249,33 @@ def test_similarity_to_the_last_bit() -> None:
             place = chance.randint(0, len(other))
             other[place : place + chance.randint(0, 2)] = chance.choice(letters)
         assert nougat.similarity(one, "".join(other)) == levenshtein.ratio(one, "".join(other))
+
+
+@pytest.mark.parametrize("name", ["DonutProcessor", "NougatProcessor", "TrOCRProcessor"])
+def test_processors_pair_and_are_found_alike(name: str, tmp_path: Path) -> None:
+    """What ours saves, theirs takes for the same class, and gives the same ids beside the same pixels."""
+    tiny.write_tokenizer(tmp_path / "a")
+    kind = "ViT" if name == "TrOCRProcessor" else name.removesuffix("Processor")
+    about = {"image_processor_type": f"{kind}ImageProcessor", "size": {"height": 16, "width": 24}}
+    (tmp_path / "a" / "preprocessor_config.json").write_text(json.dumps(about), encoding="utf-8")
+    getattr(vision2seq, name).from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
+    ours = vision2seq.AutoProcessor.from_pretrained(tmp_path / "b")
+    theirs = transformers.AutoProcessor.from_pretrained(tmp_path / "b", use_fast=False)
+    assert type(ours).__name__ == type(theirs).__name__ == name
+    assert set(ours.model_input_names) == set(theirs.model_input_names)
+    image = tiny.picture()
+    for call in (
+        {"images": image},
+        {"text": "ab cd"},
+        {"text": ["ab", "cde"], "padding": True},
+        {"images": image, "text": "ab"},
+        {"images": image, "text": "ab", "add_special_tokens": True},
+        {"images": [image, image], "text": ["ab", "c"], "padding": "max_length", "max_length": 6},
+    ):
+        found, expected = ours(**call, return_tensors="np"), theirs(**call, return_tensors="np")
+        if "pixel_values" in expected:
+            assert np.array_equal(found["pixel_values"], expected["pixel_values"])
+        keys = {"pixel_values", "input_ids", "labels"}
+        assert set(found) & keys == set(expected) & keys
+        for key in set(expected) & {"input_ids", "labels"}:
+            assert np.asarray(found[key]).tolist() == np.asarray(expected[key]).tolist()
