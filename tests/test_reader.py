@@ -220,10 +220,12 @@ def test_a_loop_is_cut_off_and_says_so(tmp_path: Path) -> None:
     reader = Reader.from_pretrained(folder)
     (reading,) = reader.read(tiny.picture())
     assert reading.finish_reason == "repetition"
+    assert reading.repetition
     assert len(reading.tokens) < 32
     assert reading.text == "".join(token.text for token in reading.tokens)
     (whole,) = reader.read(tiny.picture(), stop_on_repetition=False)
     assert whole.finish_reason == "length"
+    assert whole.repetition
     assert len(whole.tokens) == 63
     assert whole.text.startswith(reading.text)
 
@@ -231,21 +233,27 @@ def test_a_loop_is_cut_off_and_says_so(tmp_path: Path) -> None:
 def test_a_reading_is_plain_data(reader: Reader, pictures: list[Image.Image]) -> None:
     (reading,) = reader.read(pictures[0])
     values = reading.to_dict()
-    assert json.loads(json.dumps(values)) == {**values, "tokens": list(values["tokens"])}
+    several = ("words", "tokens", "alternatives")
+    assert json.loads(json.dumps(values)) == {**values, **{name: list(values[name]) for name in several}}
     assert list(values) == [
         "text",
         "confidence",
         "probability",
+        "score",
+        "words",
         "tokens",
         "finish_reason",
         "seconds",
         "source",
         "error",
+        "repetition",
+        "alternatives",
     ]
     assert values["tokens"][0] == {
         "id": reading.tokens[0].id,
         "text": reading.tokens[0].text,
         "probability": reading.tokens[0].probability,
+        "box": None,
     }
     with pytest.raises(AttributeError):
         reading.text = "other"  # type: ignore[misc]
@@ -335,7 +343,7 @@ def test_wrong_calls_fail_where_they_are_made(reader: Reader, pictures: list[Ima
         reader.read(pictures, batch_size=0)
     with pytest.raises(OptionError, match="batch_size is True"):
         reader.read(pictures, batch_size=True)
-    with pytest.raises(OptionError, match="A Reader gives one text an image; use model.generate"):
+    with pytest.raises(OptionError, match="one reading an image; alternatives=2 adds other texts.*model.generate"):
         reader.read(pictures, num_beams=2, num_return_sequences=2)
     with pytest.raises(UnknownOptionError, match=r"'num_beam'.*Did you mean 'num_beams'\?"):
         list(reader.read(pictures, num_beam=2))

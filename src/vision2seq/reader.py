@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,12 +20,23 @@ from vision2seq import hub
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, UnsupportedError
 from vision2seq.generation import iterate
+from vision2seq.generation.stopping import REPETITION, repeated_tail
 from vision2seq.processing.image.read import is_array, load_image
 from vision2seq.processing.text.streaming import IncrementalDecoder
-from vision2seq.reading import Reading, Token
+from vision2seq.reading import Alternative, Reading, Token, words_of
 
 DEFAULT_MODEL = "printed-line"
 _OWN_OPTIONS = ("max_pixels", "allow_url")
+
+
+@dataclass(slots=True)
+class _Answer:
+    """A text as the model gives it: ids and log-probabilities without the prompt, the end token included."""
+
+    ids: list[int]
+    logprobs: list[float]
+    reason: str
+    score: float
 
 
 class Reader:
@@ -51,7 +63,7 @@ class Reader:
             processor = AutoProcessor.from_pretrained(DEFAULT_MODEL)
         self.model = model
         self.processor = processor
-        self.batch_size = _checked_size(batch_size)
+        self.batch_size = _checked_count("batch_size", batch_size)
         self.options = options
 
     @classmethod
@@ -80,13 +92,17 @@ class Reader:
         model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype, **trust)
         return cls(model, AutoProcessor.from_pretrained(source, **trust), batch_size=batch_size, **options)
 
-    def read(self, images: Any, *, batch_size: int | None = None, **options: Any) -> Iterator[Reading]:
+    def read(
+        self, images: Any, *, batch_size: int | None = None, alternatives: int | None = None, **options: Any
+    ) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
 
         Args:
             images: A path, bytes, file object, Pillow image, array (H, W), (H, W, C) or (C, H, W), or tensor; or an
                 iterable of these, which is consumed a batch at a time.
             batch_size: Instead of the reader's own.
+            alternatives: How many of the likeliest texts to tell, the best included. They come from beam search with
+                at least as many beams, or from sampling where ``do_sample`` is set.
             options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
 
         Yields:
@@ -96,17 +112,29 @@ class Reader:
             ImageError: No image at all.
             OptionError: An option that cannot be honoured.
         """
-        size = self.batch_size if batch_size is None else _checked_size(batch_size)
+        size = self.batch_size if batch_size is None else _checked_count("batch_size", batch_size)
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
         options = {"stop_on_repetition": True, **self.options, **options}
         if options.get("num_return_sequences", 1) != 1:
-            raise OptionError("A Reader gives one text an image; use model.generate for num_return_sequences.")
+            raise OptionError(
+                f"A Reader gives one reading an image; alternatives={options['num_return_sequences']} adds other texts "
+                "to it, and model.generate takes num_return_sequences."
+            )
+        if alternatives is not None:
+            options |= self._for_alternatives(_checked_count("alternatives", alternatives), options)
         # The first image is asked for at once, so that a wrong call fails where it is made.
         sources = iter([images] if is_single(images) else images)
         first = list(itertools.islice(sources, 1))
         if not first:
             raise ImageError("No image was given: the list is empty. Expected at least one.")
         return self._readings(itertools.chain(first, sources), size, loading, options)
+
+    def _for_alternatives(self, count: int, options: dict[str, Any]) -> dict[str, Any]:
+        """Options of generation that give so many texts an image."""
+        config = self.model.generation_config.following(self.model.config)
+        if options.get("do_sample", config.do_sample):
+            return {"num_return_sequences": count}
+        return {"num_return_sequences": count, "num_beams": max(count, options.get("num_beams", config.num_beams) or 1)}
 
     def _readings(
         self, sources: Iterator[Any], size: int, loading: dict[str, Any], options: dict[str, Any]
@@ -123,25 +151,15 @@ class Reader:
                 prepared[place] = self.prepare(source, **loading)
             except (ImageError, OSError) as error:
                 errors[place] = str(error)
-        answers: dict[int, tuple[list[int], list[float], str]] = {}
+        answers: dict[int, list[_Answer]] = {}
         # A processor that does not resize makes pictures of several sizes: each size is a batch of its own.
         for places in _by_shape(prepared):
             try:
-                output = self.model.generate(
-                    torch.stack([prepared[place] for place in places]),
-                    return_dict_in_generate=True,
-                    tokenizer=self.tokenizer,
-                    **options,
-                )
+                found = self._generated(torch.stack([prepared[place] for place in places]), options)
             except ImageError as error:  # of a size that the model cannot take
                 errors.update(dict.fromkeys(places, str(error)))
                 continue
-            rows = output.sequences.tolist()
-            skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
-            for place, ids, logprobs, reason in zip(
-                places, rows, output.token_logprobs, output.finish_reasons, strict=True
-            ):
-                answers[place] = (ids[skipped : skipped + len(logprobs)], logprobs, reason)
+            answers.update(zip(places, found, strict=True))
         each = (time.perf_counter() - began) / len(sources)
         readings = []
         for place, source in enumerate(sources):
@@ -149,24 +167,72 @@ class Reader:
             if place in errors:
                 readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
             else:
-                readings.append(self._reading(*answers[place], each, name))
+                readings.append(self._reading(answers[place], each, name))
         return readings
 
-    def _reading(
-        self, ids: list[int], logprobs: list[float], reason: str, seconds: float, source: str | None
-    ) -> Reading:
-        probabilities = [min(1.0, math.exp(value)) for value in logprobs]
+    def _generated(self, pixels: torch.Tensor, options: dict[str, Any]) -> list[list[_Answer]]:
+        """For each image of (B, C, H, W) the texts that were found, the best first."""
+        output = self.model.generate(pixels, return_dict_in_generate=True, tokenizer=self.tokenizer, **options)
+        skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
+        answers = [
+            _Answer(ids[skipped : skipped + len(logprobs)], logprobs, reason, score)
+            for ids, logprobs, reason, score in zip(
+                output.sequences.tolist(),
+                output.token_logprobs,
+                output.finish_reasons,
+                output.text_scores,
+                strict=True,
+            )
+        ]
+        each = len(answers) // len(pixels)
+        return [
+            sorted(answers[first : first + each], key=lambda answer: -answer.score)
+            for first in range(0, len(answers), each)
+        ]
+
+    def _reading(self, answers: list[_Answer], seconds: float, source: str | None) -> Reading:
+        best = answers[0]
+        probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
+        tokens = tuple(map(Token, best.ids, self._pieces_of(best.ids), probabilities))
+        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        others = [Alternative(self._text(a.ids), a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers]
+        return Reading(
+            self._text(best.ids),
+            confidence,
+            tokens,
+            best.reason,
+            seconds,
+            source,
+            words=words_of(tokens, self._breaks()),
+            score=best.score,
+            repetition=best.reason == REPETITION or repeated_tail(self._spoken(best.ids)) > 0,
+            alternatives=tuple(others) if len(others) > 1 else (),
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _pieces_of(self, ids: list[int]) -> list[str]:
+        """What each token adds to the text."""
         decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
         pieces = [decoder.push(index) for index in ids]
         rest = decoder.finish()
         if rest and pieces:
             last = max((place for place, piece in enumerate(pieces) if piece), default=len(pieces) - 1)
             pieces[last] += rest
-        tokens = tuple(map(Token, ids, pieces, probabilities))
-        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        return Reading(
-            self.tokenizer.decode(ids, skip_special_tokens=True), confidence, tokens, reason, seconds, source
-        )
+        return pieces
+
+    def _spoken(self, ids: list[int]) -> list[int]:
+        """Without what stands at the end and is no text."""
+        special = set(self.tokenizer.all_special_ids)
+        end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] not in special), 0)
+        return ids[:end]
+
+    def _breaks(self) -> set[int]:
+        """Ids of tokens between which words stand: special ones, and tags such as Donut's ``<s_price>``."""
+        added = self.tokenizer.added_tokens_decoder
+        found = {index for index, token in added.items() if token.special or str(token)[:1] + str(token)[-1:] == "<>"}
+        return found - {self.tokenizer.unk_token_id}  # that one is a part of some word
 
     def stream(self, image: Any, **options: Any) -> Iterator[str]:
         """Read one image and yield its text piece by piece, as it is generated.
@@ -218,9 +284,9 @@ def _by_shape(prepared: dict[int, torch.Tensor]) -> list[list[int]]:
     return list(places.values())
 
 
-def _checked_size(value: int) -> int:
+def _checked_count(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise OptionError(f"batch_size is {value!r}, expected a whole number from 1.")
+        raise OptionError(f"{name} is {value!r}, expected a whole number from 1.")
     return value
 
 

@@ -1,10 +1,18 @@
-"""Readings: what was read from an image, as plain data."""
+"""Readings: what was read from an image, as plain data.
+
+Boxes are (left, top, right, bottom) in pixels of the image as it is shown, that is, after the turn that a camera's
+note in the file asks for. They are edges: a box round the whole of an image 20 wide and 10 high is (0, 0, 20, 10).
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +23,46 @@ class Token:
         id: Its number in the vocabulary.
         text: What it adds to the text; empty for tokens that carry none, such as the end token.
         probability: The model's, 0 to 1, by the plain softmax.
+        box: Where it was read from, with ``locate=True``; None for tokens without text.
     """
 
     id: int
     text: str
+    probability: float
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What stands between white space, or between special tokens.
+
+    Attributes:
+        text: The word, punctuation included.
+        probability: The product of its tokens': how sure the model is of all of it, 0 to 1.
+        start: Its tokens are ``reading.tokens[start:end]``. A token that holds parts of two words belongs to both.
+        end: Likewise.
+        box: The box round those of its tokens, with ``locate=True``.
+    """
+
+    text: str
+    probability: float
+    start: int
+    end: int
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the likeliest texts of an image.
+
+    Attributes:
+        text: The text.
+        score: As `Reading.score`.
+        probability: As `Reading.probability`.
+    """
+
+    text: str
+    score: float
     probability: float
 
 
@@ -35,6 +79,12 @@ class Reading:
         seconds: Wall time of its batch, preparation included, divided by the images of the batch.
         source: The path, if the image was given as one.
         error: Why the image could not be read, or None.
+        words: The words, in the order of the text.
+        score: Sum of the tokens' log-probabilities divided by their number to the power of ``length_penalty``, 1 if
+            not given: what beam search chooses by. None if the image could not be read.
+        repetition: Whether the text goes, or went before it was cut, in circles at its end: most of what such a text
+            says is not in the image.
+        alternatives: With ``alternatives=n``, the n likeliest texts that were found, this one first.
     """
 
     text: str
@@ -44,6 +94,10 @@ class Reading:
     seconds: float
     source: str | None = None
     error: str | None = None
+    words: tuple[Word, ...] = field(default=(), repr=False)
+    score: float | None = None
+    repetition: bool = False
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -57,6 +111,57 @@ class Reading:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        values = asdict(self)
-        text, confidence = values.pop("text"), values.pop("confidence")
-        return {"text": text, "confidence": confidence, "probability": self.probability, **values}
+        values = {**asdict(self), "probability": self.probability}
+        first = ("text", "confidence", "probability", "score", "words")
+        return {name: values[name] for name in dict.fromkeys((*first, *values))}
+
+
+def words_of(tokens: Sequence[Token], special: Collection[int] = ()) -> tuple[Word, ...]:
+    """Group tokens into words.
+
+    Args:
+        tokens: Those of a text; joined, their texts are the text.
+        special: Ids of tokens that end a word and belong to none, whether they have a text or not.
+
+    Returns:
+        The words. Tokens without text that are not special hold bytes of a character that a later token completes, and
+        belong to that one's word.
+    """
+    words: list[Word] = []
+    first = 0
+    for place in range(len(tokens) + 1):
+        if place == len(tokens) or tokens[place].id in special:
+            words += _between(tokens, first, place)
+            first = place + 1
+    return tuple(words)
+
+
+def _between(tokens: Sequence[Token], first: int, last: int) -> list[Word]:
+    """The words of a run of tokens without a special one."""
+    text = ""
+    owners: list[int] = []  # for each character the token that it came with
+    begins: dict[int, int] = {}  # for each such token the first of those that hold its bytes
+    held: int | None = None
+    for place in range(first, last):
+        held = place if held is None else held
+        if tokens[place].text:
+            text += tokens[place].text
+            owners += [place] * len(tokens[place].text)
+            begins[place] = held
+            held = None
+    words = []
+    for found in re.finditer(r"\S+", text):
+        start, end = begins[owners[found.start()]], owners[found.end() - 1] + 1
+        parts = tokens[start:end]
+        probability = math.prod(token.probability for token in parts)
+        words.append(Word(found[0], probability, start, end, union(token.box for token in parts if token.text.strip())))
+    return words
+
+
+def union(boxes: Any) -> Box | None:
+    """The smallest box round some boxes, of which those that are None do not count; None if there are no others."""
+    known = [box for box in boxes if box is not None]
+    if not known:
+        return None
+    lefts, tops, rights, bottoms = zip(*known, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
