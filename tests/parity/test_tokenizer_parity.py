@@ -6,13 +6,9 @@ those of ``tests/goldens/text``.
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import itertools
-import json
 import random
 import shutil
-import sys
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -24,229 +20,15 @@ transformers = pytest.importorskip("transformers")
 if not transformers.__version__.startswith("4.57."):
     pytest.skip("the reference is transformers 4.57.6", allow_module_level=True)
 
-import sentencepiece  # noqa: E402
 import tokenizers  # noqa: E402
 import torch  # noqa: E402
+from tokenizer_layouts import GOLDENS, LAYOUTS, LINES, write_json  # noqa: E402
 
 from vision2seq.processing.text.load import load_tokenizer  # noqa: E402
 from vision2seq.processing.text.tokenizer import Tokenizer  # noqa: E402
 
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
-
-ROOT = Path(__file__).parents[2]
-GOLDENS = ROOT / "tests/goldens/text"
-
-
-def _module(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
-
-
-LINES: list[str] = _module(GOLDENS / "make.py").lines(240)
-NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-
-
-# --------------------------------------------------------------------------------------------------------- layouts
-
-
-def _json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-
-def _parts(source: str, class_name: str, config: dict[str, Any] | None = None, **files: Any) -> Callable[[Path], None]:
-    """A folder with vocabulary files only, and the small files given."""
-
-    def write(folder: Path) -> None:
-        origin = GOLDENS / source
-        if origin.is_dir():
-            shutil.copytree(origin, folder, dirs_exist_ok=True)
-        else:
-            shutil.copy(origin, folder / "sentencepiece.bpe.model")
-        _json(folder / "tokenizer_config.json", {"tokenizer_class": class_name, **(config or {})})
-        for name, content in files.items():
-            _json(folder / f"{name}.json", content)
-
-    return write
-
-
-def _saved(parts: Callable[[Path], None], **options: Any) -> Callable[[Path], None]:
-    """The same as transformers saves it, which adds tokenizer.json."""
-
-    def write(folder: Path) -> None:
-        parts(folder)
-        theirs = transformers.AutoTokenizer.from_pretrained(folder)
-        added = options.get("added", [])
-        if added:
-            theirs.add_tokens(added)
-        if "special" in options:
-            theirs.add_special_tokens(options["special"])
-        for path in folder.iterdir():
-            path.unlink()
-        theirs.save_pretrained(folder)
-        if options.get("only_json"):
-            for path in folder.iterdir():
-                if path.name in (
-                    "vocab.json",
-                    "merges.txt",
-                    "vocab.txt",
-                    "sentencepiece.bpe.model",
-                    "added_tokens.json",
-                ):
-                    path.unlink()
-
-    return write
-
-
-def _characters(folder: Path) -> None:
-    """The tokenizer of ``printed-line``."""
-    _module(ROOT / "recipes/printed-line/tokenizer.py").write(folder)
-
-
-def _nmt_nfkc(folder: Path) -> None:
-    """A SentencePiece model with the normaliser that real ones have, which is too large for a golden file."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(LINES[:10] * 5),
-        model_writer=model,
-        vocab_size=300,
-        character_coverage=0.98,
-        normalization_rule_name="nmt_nfkc",
-        num_threads=1,
-        minloglevel=2,
-    )
-    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
-    _json(folder / "tokenizer_config.json", {"tokenizer_class": "XLMRobertaTokenizer"})
-
-
-def _nougat(folder: Path) -> None:
-    """tokenizer.json with added tokens, as in Nougat and texify: byte-level, with a sequence of splitters."""
-    model = tokenizers.models.BPE.from_file(
-        str(GOLDENS / "byte_level/vocab.json"), str(GOLDENS / "byte_level/merges.txt")
-    )
-    backend = tokenizers.Tokenizer(model)
-    backend.normalizer = tokenizers.normalizers.NFKC()
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
-        [
-            tokenizers.pre_tokenizers.Digits(individual_digits=True),
-            tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    backend.decoder = tokenizers.decoders.ByteLevel()
-    backend.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "[START_REF]"])
-    backend.post_processor = tokenizers.processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    backend.enable_truncation(64)
-    backend.enable_padding(pad_id=1, pad_token="<pad>")
-    backend.save(str(folder / "tokenizer.json"))
-    _json(folder / "tokenizer_config.json", {"tokenizer_class": "NougatTokenizer", "model_max_length": 3584})
-    _json(folder / "special_tokens_map.json", {**NAMED, "additional_special_tokens": ["[START_REF]"]})
-
-
-def _flags(content: str, **changes: bool) -> dict[str, Any]:
-    return {
-        "content": content,
-        "single_word": False,
-        "lstrip": False,
-        "rstrip": False,
-        "normalized": True,
-        **changes,
-    }
-
-
-ROBERTA = _parts("byte_level", "RobertaTokenizer")
-GPT2 = _parts("gpt2", "GPT2Tokenizer")
-XLM_R = _parts("unigram.model", "XLMRobertaTokenizer")
-XLM_R_BPE = _parts("bpe.model", "XLMRobertaTokenizer")
-BERT = _parts("wordpiece", "BertTokenizer")
-OLD_MAP = {  # as the files of microsoft/trocr-base-* spell them
-    **{name: _flags(text) for name, text in {**NAMED, "sep_token": "</s>", "cls_token": "<s>"}.items()},
-    "mask_token": _flags("<mask>", lstrip=True),
-}
-LISTED = {
-    "601": {**_flags("<s_menu>", normalized=False), "special": True},
-    "600": {**_flags("new_tok", lstrip=True, rstrip=True, normalized=False), "special": False},
-}
-FLAGGED = [
-    tokenizers.AddedToken("new_tok", lstrip=True, rstrip=True, single_word=True),
-    tokenizers.AddedToken("<sep/>", normalized=False),
-    "<s_menu>",
-]
-
-LAYOUTS: dict[str, Callable[[Path], None]] = {
-    "roberta": ROBERTA,
-    "roberta-trocr": _parts(
-        "byte_level",
-        "RobertaTokenizer",
-        {"model_max_length": 512, "add_prefix_space": False, "trim_offsets": True, "errors": "replace", **OLD_MAP},
-        special_tokens_map=OLD_MAP,
-    ),
-    "roberta-typed": _parts(
-        "byte_level",
-        "RobertaTokenizer",
-        {
-            **{name: {"__type": "AddedToken", **value} for name, value in OLD_MAP.items()},
-            "add_prefix_space": True,
-            "model_max_length": 40,
-            "padding_side": "left",
-            "truncation_side": "left",
-        },
-    ),
-    "roberta-added": _parts(
-        "byte_level", "RobertaTokenizer", added_tokens={"<s_menu>": 600, "new_tok": 601}, special_tokens_map=NAMED
-    ),
-    "roberta-listed": _parts(
-        "byte_level",
-        "RobertaTokenizer",
-        {
-            "added_tokens_decoder": LISTED,
-            "additional_special_tokens": ["<s_menu>"],
-            "clean_up_tokenization_spaces": True,
-        },
-    ),
-    "roberta-json": _saved(ROBERTA, only_json=True),
-    "roberta-json-added": _saved(ROBERTA, added=FLAGGED, special={"additional_special_tokens": ["[SEP]"]}),
-    "bart": _parts("byte_level", "BartTokenizer"),
-    "gpt2": GPT2,
-    "gpt2-bos": _parts("gpt2", "GPT2Tokenizer", {"add_bos_token": True, "pad_token": "<|endoftext|>"}),
-    "gpt2-json": _saved(GPT2, only_json=True, special={"pad_token": "[PAD]"}),
-    "gpt2-json-prefix": _saved(_parts("gpt2", "GPT2Tokenizer", {"add_prefix_space": True, "pad_token": "!"})),
-    "xlm-r": XLM_R,
-    "xlm-r-donut": _parts(
-        "unigram.model",
-        "XLMRobertaTokenizer",
-        {"processor_class": "DonutProcessor"},
-        special_tokens_map={
-            **NAMED,
-            "cls_token": "<s>",
-            "sep_token": "</s>",
-            "additional_special_tokens": ["<s_menu>"],
-        },
-        added_tokens={"<sep/>": 302, "<s_menu>": 303},
-    ),
-    "xlm-r-json": _saved(XLM_R, only_json=True),
-    "xlm-r-json-added": _saved(XLM_R, added=FLAGGED, special={"additional_special_tokens": ["[SEP]", "</s_menu>"]}),
-    "xlm-r-nmt-nfkc": _nmt_nfkc,
-    "xlm-r-bpe": XLM_R_BPE,
-    "xlm-r-bpe-json": _saved(XLM_R_BPE, only_json=True),
-    "bert": BERT,
-    "bert-cased": _parts(
-        "wordpiece", "BertTokenizer", {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
-    ),
-    "bert-json": _saved(BERT, only_json=True),
-    "bert-json-cased": _saved(_parts("wordpiece", "BertTokenizer", {"do_lower_case": False}), added=["new_tok"]),
-    "nougat": _nougat,
-    "characters": _characters,
-}
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +161,12 @@ def test_same_pairs_and_batches_padded_later(opened: Pair, layout: str) -> None:
         assert {key: value.tolist() for key, value in found.items()} == {
             key: value.tolist() for key, value in expected.items()
         }
+    if getattr(theirs, "tgt_lang", "") is None:
+        with pytest.raises(TypeError):
+            theirs(text_target="a b")
+        with pytest.raises(ValueError, match="text_target needs its language: set tgt_lang, as in tokenizer.tgt_lang"):
+            ours(text_target="a b")
+        return
     labels = {"text_target": LINES[3:6], "padding": "max_length", "truncation": True, "max_length": 16}
     assert ours(LINES[:3], **labels) == dict(theirs(LINES[:3], **labels))
     assert ours(text_target="a b") == dict(theirs(text_target="a b"))
@@ -417,6 +205,10 @@ def test_saved_by_us_and_loaded_by_them_and_back(opened: Pair, layout: str, tmp_
     theirs.save_pretrained(tmp_path / "theirs")
     _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"), load_tokenizer(tmp_path / "ours"), lines)
     _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs"), load_tokenizer(tmp_path / "theirs"), lines)
+    if layout.startswith("big_bird") and not layout.endswith("json"):
+        # [MASK] is registered twice, as a piece of the user and as a special token with other flags; the library goes
+        # on finding both and writes one, so that neither theirs nor ours is the same when it is read again.
+        return
     _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"), ours, lines)
     _same(theirs, load_tokenizer(tmp_path / "theirs"), lines)
 
@@ -452,7 +244,7 @@ def test_vocabulary_files_alone(layout: str, class_name: str, tmp_path: Path) ->
 def test_japanese_bert(subword: str, tmp_path: Path) -> None:
     shutil.copy(GOLDENS / "characters/vocab.txt", tmp_path)
     config = {"tokenizer_class": "BertJapaneseTokenizer", "subword_tokenizer_type": subword}
-    _json(tmp_path / "tokenizer_config.json", {**config, "word_tokenizer_type": "basic", "do_lower_case": False})
+    write_json(tmp_path / "tokenizer_config.json", {**config, "word_tokenizer_type": "basic", "do_lower_case": False})
     theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
     ours.save_pretrained(tmp_path / "saved")
     again = transformers.AutoTokenizer.from_pretrained(tmp_path / "saved")

@@ -8,6 +8,10 @@
 - ``characters/``: vocab.txt, one character a token, as Japanese BERT's
 - ``unigram.model``: SentencePiece, unigram, with a small normaliser (nmt_nfkc would be 240 kB)
 - ``bpe.model``: SentencePiece, BPE, with user-defined symbols and no normaliser
+- ``barthez.model``, ``pegasus.model``, ``generation.model``, ``cls_sep.model``: SentencePiece, special pieces in the
+  order of BARThez, Pegasus, BERT generation (BPE, bytes for what is unknown), and of RemBERT and BigBird
+- ``marian/``: source.spm and target.spm, and a vocab.json in another order that both share
+- ``blenderbot_small/``: vocab.json and merges.txt, with ``@@`` where a word goes on
 - ``expected.json``: what transformers' fast classes make of `lines`
 """
 
@@ -176,6 +180,81 @@ def _sentencepiece() -> None:
             (HERE / f"{name}.model").write_bytes(model.getvalue())
 
 
+def _families() -> None:
+    """Models of other kinds, whose special pieces stand elsewhere."""
+    import sentencepiece
+
+    plain = {"bos_id": -1, "eos_id": -1, "pad_id": -1}
+    kinds: dict[str, dict[str, Any]] = {
+        "barthez": {"bos_id": 0, "pad_id": 1, "eos_id": 2, "unk_id": 3},
+        "pegasus": {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+        "generation": {
+            "pad_id": 0,
+            "eos_id": 1,
+            "bos_id": 2,
+            "unk_id": 3,
+            "model_type": "bpe",
+            "vocab_size": 560,
+            "byte_fallback": True,
+            "user_defined_symbols": ["<::::>", "new_tok"],
+        },
+        "cls_sep": {
+            "pad_id": 0,
+            "eos_id": 1,
+            "bos_id": 2,
+            "unk_id": 3,
+            "control_symbols": ["[CLS]", "[SEP]"],
+            "user_defined_symbols": ["[MASK]"],
+        },
+        "marian/source": {**plain, "eos_id": 0, "unk_id": 1},
+        "marian/target": {**plain, "eos_id": 0, "unk_id": 1, "model_type": "bpe", "vocab_size": 400},
+    }
+    (HERE / "marian").mkdir(exist_ok=True)
+    shared: dict[str, Any] = {"num_threads": 1, "minloglevel": 2, "character_coverage": 0.98, "vocab_size": 300}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path("rules.tsv").write_text(rules(), encoding="utf-8")
+        for name, options in kinds.items():
+            model = io.BytesIO()
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(TEXTS * 5),
+                model_writer=model,
+                **{**shared, "normalization_rule_tsv": "rules.tsv", **options},
+            )
+            suffix = ".spm" if name.startswith("marian") else ".model"
+            (HERE / f"{name}{suffix}").write_bytes(model.getvalue())
+    pieces = set()
+    for name in ("source", "target"):
+        read = sentencepiece.SentencePieceProcessor(model_file=str(HERE / f"marian/{name}.spm"))
+        pieces |= {read.id_to_piece(index) for index in range(read.get_piece_size())}
+    ordered = ["</s>", "<unk>", *sorted(pieces - {"</s>", "<unk>"})[::-1], ">>fra<<", ">>deu<<", "<pad>"]
+    del ordered[50]  # a piece that the vocabulary lacks
+    (HERE / "marian/vocab.json").write_text(
+        json.dumps({token: index for index, token in enumerate(ordered)}, ensure_ascii=False), encoding="utf-8"
+    )
+
+
+def _blenderbot_small() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    trained.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=500, min_frequency=2, end_of_word_suffix="</w>", show_progress=False)
+    trained.train_from_iterator([text.lower() for text in TEXTS * 3], trainer)
+    model = json.loads(trained.to_str())["model"]
+    tokens = ["__null__", "__start__", "__end__", "__unk__", "__newln__"]
+    for token in sorted(model["vocab"], key=model["vocab"].__getitem__):
+        tokens.append(token[:-4] if token.endswith("</w>") else token + "@@")
+        if len(token) == 1:
+            tokens.append(token)
+    tokens = list(dict.fromkeys(tokens))
+    (HERE / "blenderbot_small").mkdir(exist_ok=True)
+    (HERE / "blenderbot_small/vocab.json").write_text(
+        json.dumps({token: index for index, token in enumerate(tokens)}, ensure_ascii=False), encoding="utf-8"
+    )
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    (HERE / "blenderbot_small/merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+
+
 def _expected() -> None:
     import transformers
 
@@ -209,4 +288,6 @@ if __name__ == "__main__":
     _wordpiece()
     _characters()
     _sentencepiece()
+    _families()
+    _blenderbot_small()
     _expected()

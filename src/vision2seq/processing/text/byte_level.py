@@ -108,5 +108,14 @@ def _flag_bart(name: str, text: str, from_parts: bool) -> Special:
     )
 
 
-BART = replace(ROBERTA, name="BART", classes=("BartTokenizer",), flag=_flag_bart)
+BART = replace(ROBERTA, name="BART", classes=("BartTokenizer", "MvpTokenizer"), flag=_flag_bart)
 """The same but for a flag of ``<mask>``."""
+
+
+def _finish_blenderbot(backend: Backend, specials: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    eos, index = special_id(backend, specials, "eos_token")
+    backend.post_processor = processors.TemplateProcessing(single=["$A:0", f"{eos}:0"], special_tokens=[(eos, index)])
+
+
+BLENDERBOT = replace(ROBERTA, name="Blenderbot", classes=("BlenderbotTokenizer",), finish=_finish_blenderbot)
+"""The same, with nothing before a text and only its end behind it."""

@@ -9,14 +9,34 @@ from tokenizers import models, pre_tokenizers, processors
 
 from vision2seq.errors import TokenizerError
 from vision2seq.processing.text import files as names
-from vision2seq.processing.text.byte_level import BART, GPT2, ROBERTA
+from vision2seq.processing.text.byte_level import BART, BLENDERBOT, GPT2, ROBERTA
+from vision2seq.processing.text.fairseq import BARTHEZ, CAMEMBERT, MBART, MBART50, XGLM, XLM_ROBERTA
 from vision2seq.processing.text.files import TokenizerFiles
 from vision2seq.processing.text.japanese import BERT_JAPANESE
+from vision2seq.processing.text.pegasus import PEGASUS
+from vision2seq.processing.text.rembert import BIG_BIRD, REMBERT
 from vision2seq.processing.text.style import GENERIC, NOUGAT, Style
-from vision2seq.processing.text.unigram import XLM_ROBERTA
 from vision2seq.processing.text.wordpiece import BERT
 
-STYLES = (ROBERTA, BART, GPT2, XLM_ROBERTA, BERT, BERT_JAPANESE, NOUGAT, GENERIC)
+STYLES = (
+    ROBERTA,
+    BART,
+    BLENDERBOT,
+    GPT2,
+    XLM_ROBERTA,
+    MBART,
+    MBART50,
+    CAMEMBERT,
+    BARTHEZ,
+    XGLM,
+    PEGASUS,
+    REMBERT,
+    BIG_BIRD,
+    BERT,
+    BERT_JAPANESE,
+    NOUGAT,
+    GENERIC,
+)
 _OF_DECODER = {
     "bart": BART,
     "bert": BERT,

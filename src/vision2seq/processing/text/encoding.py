@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenizers import Encoding
+from tokenizers import Tokenizer as Backend
 
 from vision2seq.errors import OptionError, UnknownOptionError, nearest
 from vision2seq.processing.text.batch import BatchEncoding, no_panic, plain_ids
@@ -89,26 +90,49 @@ class Encoder(Vocabulary):
             )
         if text is None and text_target is None:
             raise OptionError("There is nothing to encode: pass text, text_target or both.")
-        if text_target is not None:
-            rest = {
-                key: value
-                for key, value in locals().items()
-                if key in _CALL_OPTIONS and key not in ("text", "text_pair", "text_target")
-            }
-            target = self(text_target, **rest)
-            if text is None:
-                return target
-            both = self(text, text_pair, **rest)
-            both["labels"] = target["input_ids"]
-            return both
+        options = {
+            key: value
+            for key, value in locals().items()
+            if key in _CALL_OPTIONS and key not in ("text", "text_pair", "text_target")
+        }
+        if text_target is None:
+            return self._encoded(text, text_pair, **options)
+        target = self._encoded(text_target, None, for_target=True, **options)
+        if text is None:
+            return target
+        both = self._encoded(text, text_pair, **options)
+        both["labels"] = target["input_ids"]
+        return both
 
+    def _encoded(
+        self,
+        text: Any,
+        text_pair: Any,
+        *,
+        for_target: bool = False,
+        add_special_tokens: bool,
+        padding: bool | str,
+        truncation: bool | str | None,
+        max_length: int | None,
+        is_split_into_words: bool,
+        pad_to_multiple_of: int | None,
+        padding_side: str | None,
+        return_tensors: Any,
+        return_token_type_ids: bool | None,
+        return_attention_mask: bool | None,
+        return_special_tokens_mask: bool,
+        return_offsets_mapping: bool,
+        return_length: bool,
+        verbose: bool,
+    ) -> BatchEncoding:
         single = isinstance(text, str) or (
             is_split_into_words and isinstance(text, (list, tuple)) and bool(text) and isinstance(text[0], str)
         )
         # An empty second text counts as none, as it always did for one pair; in a batch it counts.
         inputs = [(text, text_pair) if text_pair else text] if single else self._inputs(text, text_pair)
         pad, cut, limit = self._lengths(padding, truncation, max_length, verbose)
-        encodings = self._encode(inputs, add_special_tokens, is_split_into_words, cut, limit)
+        backend = self._backend_for(for_target)
+        encodings = self._encode(backend, inputs, add_special_tokens, is_split_into_words, cut, limit)
 
         wanted = {"input_ids": True, "token_type_ids": return_token_type_ids, "attention_mask": return_attention_mask}
         rows: dict[str, list[Any]] = {}
@@ -233,12 +257,22 @@ class Encoder(Vocabulary):
             )
         return pad, cut, max_length
 
+    def _backend_for(self, target: bool) -> Backend:
+        """What splits texts and puts special tokens around them; those passed as ``text_target`` may need another."""
+        return self._backend
+
     def _encode(
-        self, inputs: list[Any], add_special_tokens: bool, words: bool, cut: str | None, limit: int | None
+        self,
+        backend: Backend,
+        inputs: list[Any],
+        special: bool,
+        words: bool,
+        cut: str | None,
+        limit: int | None,
     ) -> list[Encoding]:
         try:
             with no_panic("encoding"):
-                encodings = self._backend.encode_batch(inputs, words, add_special_tokens)
+                encodings = backend.encode_batch(inputs, words, special)
         except (TypeError, UnicodeError) as error:
             raise OptionError(
                 f"Cannot encode {_short(inputs)}: {error}. Expected texts (str, without lone surrogates), pairs of "
@@ -247,22 +281,22 @@ class Encoder(Vocabulary):
         if cut is None or limit is None:
             return encodings
         return [
-            self._cut(item, encoding, add_special_tokens, words, cut, limit) if len(encoding.ids) > limit else encoding
+            self._cut(backend, item, special, words, cut, limit) if len(encoding.ids) > limit else encoding
             for item, encoding in zip(inputs, encodings, strict=True)
         ]
 
-    def _cut(self, item: Any, whole: Encoding, special: bool, words: bool, cut: str, limit: int) -> Encoding:
+    def _cut(self, backend: Backend, item: Any, special: bool, words: bool, cut: str, limit: int) -> Encoding:
         """Encode again, cutting the text before the special tokens are put around it."""
         pair = isinstance(item, (list, tuple)) and not (words and isinstance(item[0], str))
         texts = list(item) if pair else [item]
-        parts = [self._backend.encode(text, None, words, False) for text in texts]
-        room = limit - (self._backend.num_special_tokens_to_add(pair) if special else 0)
+        parts = [backend.encode(text, None, words, False) for text in texts]
+        room = limit - (backend.num_special_tokens_to_add(pair) if special else 0)
         if room < 0:
             raise OptionError(f"max_length={limit} leaves no room for the {limit - room} special tokens. Raise it.")
         lengths = _kept([len(part.ids) for part in parts], room, cut)
         for part, length in zip(parts, lengths, strict=True):
             part.truncate(length, direction=self.truncation_side)
-        return self._backend.post_process(parts[0], parts[1] if pair else None, special)
+        return backend.post_process(parts[0], parts[1] if pair else None, special)
 
     def _pad(
         self, rows: dict[str, list[Any]], pad: str, limit: int | None, multiple: int | None, side: str | None

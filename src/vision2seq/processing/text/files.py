@@ -17,9 +17,11 @@ from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, T
 TOKENIZER_JSON = "tokenizer.json"
 VOCAB_JSON = "vocab.json"
 MERGES = "merges.txt"
-SENTENCEPIECE = "sentencepiece.bpe.model"
+SENTENCEPIECE, SPIECE, SENTENCEPIECE_MODEL = "sentencepiece.bpe.model", "spiece.model", "sentencepiece.model"
+SENTENCEPIECE_NAMES = (SENTENCEPIECE, SPIECE, SENTENCEPIECE_MODEL)
+SOURCE_SPM, TARGET_SPM = "source.spm", "target.spm"
 VOCAB_TXT = "vocab.txt"
-VOCABULARIES = (TOKENIZER_JSON, VOCAB_JSON, MERGES, SENTENCEPIECE, VOCAB_TXT)
+VOCABULARIES = (TOKENIZER_JSON, VOCAB_JSON, MERGES, *SENTENCEPIECE_NAMES, SOURCE_SPM, TARGET_SPM, VOCAB_TXT)
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SPECIAL_TOKENS_MAP = "special_tokens_map.json"
@@ -71,8 +73,8 @@ class TokenizerFiles:
             present = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_file())[:12]) or "nothing"
             raise TokenizerError(
                 f"{folder} holds no tokenizer: found {present}. Missing is {TOKENIZER_JSON}, or {VOCAB_JSON} with "
-                f"{MERGES}, or {SENTENCEPIECE}, or {VOCAB_TXT}. Copy the tokenizer's files there from the model that "
-                "this one was trained from."
+                f"{MERGES}, or {SENTENCEPIECE} or {SPIECE}, or {VOCAB_TXT}. Copy the tokenizer's files there from "
+                "the model that this one was trained from."
             )
         hint = _optional(folder / CONFIG_NAME).get("tokenizer_class")
         return cls(
@@ -84,12 +86,14 @@ class TokenizerFiles:
             class_hint=hint if isinstance(hint, str) else None,
         )
 
-    def path(self, name: str) -> Path:
-        """The path of a vocabulary file.
+    def path(self, name: str, *others: str) -> Path:
+        """The path of a vocabulary file, or else of the first of others that is there.
 
         Raises:
-            TokenizerError: It is not there.
+            TokenizerError: None of them is there.
         """
+        there = (other for other in others if other in self.vocabularies)
+        name = name if name in self.vocabularies else next(there, name)
         if name not in self.vocabularies or not self.vocabularies[name].is_file():
             found = ", ".join(self.vocabularies) or "none"
             raise TokenizerError(

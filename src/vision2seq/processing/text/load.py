@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from vision2seq.processing.text.byte_level import BART, GPT2, ROBERTA
+from vision2seq.processing.text.byte_level import BART, BLENDERBOT, GPT2, ROBERTA
 from vision2seq.processing.text.choose import choose_style, written_name
+from vision2seq.processing.text.fairseq import BARTHEZ, CAMEMBERT, MBART, MBART50, XGLM, XLM_ROBERTA
 from vision2seq.processing.text.files import TokenizerFiles
 from vision2seq.processing.text.japanese import BERT_JAPANESE
+from vision2seq.processing.text.language_tokenizer import LanguageTokenizer
+from vision2seq.processing.text.pegasus import PEGASUS
+from vision2seq.processing.text.rembert import BIG_BIRD, REMBERT
 from vision2seq.processing.text.style import GENERIC, NOUGAT
 from vision2seq.processing.text.tokenizer import Tokenizer, read_tokenizer_json
-from vision2seq.processing.text.unigram import XLM_ROBERTA
 from vision2seq.processing.text.wordpiece import BERT
 
 
@@ -75,6 +78,98 @@ class XLMRobertaTokenizerFast(XLMRobertaTokenizer):
     """The same as `XLMRobertaTokenizer`."""
 
 
+class MBartTokenizer(LanguageTokenizer):
+    """mBART's: XLM-RoBERTa's pieces, and the code of the language behind the text."""
+
+    style = MBART
+    language_first = False
+
+
+class MBartTokenizerFast(MBartTokenizer):
+    """The same as `MBartTokenizer`."""
+
+
+class MBart50Tokenizer(LanguageTokenizer):
+    """mBART-50's: XLM-RoBERTa's pieces, and the code of the language before the text."""
+
+    style = MBART50
+    language_first = True
+
+
+class MBart50TokenizerFast(MBart50Tokenizer):
+    """The same as `MBart50Tokenizer`."""
+
+
+class CamembertTokenizer(Tokenizer):
+    """CamemBERT's: SentencePiece in fairseq's numbering, ``<s> … </s>`` around the text."""
+
+    style = CAMEMBERT
+
+
+class CamembertTokenizerFast(CamembertTokenizer):
+    """The same as `CamembertTokenizer`."""
+
+
+class BarthezTokenizer(Tokenizer):
+    """BARThez': SentencePiece in the order of its file, ``<s> … </s>`` around the text."""
+
+    style = BARTHEZ
+
+
+class BarthezTokenizerFast(BarthezTokenizer):
+    """The same as `BarthezTokenizer`."""
+
+
+class XGLMTokenizer(Tokenizer):
+    """XGLM's: SentencePiece in fairseq's numbering, ``</s>`` before the text."""
+
+    style = XGLM
+
+
+class XGLMTokenizerFast(XGLMTokenizer):
+    """The same as `XGLMTokenizer`."""
+
+
+class PegasusTokenizer(Tokenizer):
+    """Pegasus': SentencePiece, ``</s>`` behind the text."""
+
+    style = PEGASUS
+
+
+class PegasusTokenizerFast(PegasusTokenizer):
+    """The same as `PegasusTokenizer`."""
+
+
+class RemBertTokenizer(Tokenizer):
+    """RemBERT's: SentencePiece, ``[CLS] … [SEP]`` around the text."""
+
+    style = REMBERT
+
+
+class RemBertTokenizerFast(RemBertTokenizer):
+    """The same as `RemBertTokenizer`."""
+
+
+class BigBirdTokenizer(Tokenizer):
+    """BigBird's: SentencePiece, ``[CLS] … [SEP]`` around the text."""
+
+    style = BIG_BIRD
+
+
+class BigBirdTokenizerFast(BigBirdTokenizer):
+    """The same as `BigBirdTokenizer`."""
+
+
+class BlenderbotTokenizer(Tokenizer):
+    """Blenderbot's: RoBERTa's, with ``</s>`` behind the text and nothing before it."""
+
+    style = BLENDERBOT
+
+
+class BlenderbotTokenizerFast(BlenderbotTokenizer):
+    """The same as `BlenderbotTokenizer`."""
+
+
 class BertTokenizer(Tokenizer):
     """BERT's: WordPiece, ``[CLS] … [SEP]`` around the text."""
 
@@ -83,6 +178,14 @@ class BertTokenizer(Tokenizer):
 
 class BertTokenizerFast(BertTokenizer):
     """The same as `BertTokenizer`."""
+
+
+class ElectraTokenizer(BertTokenizer):
+    """ELECTRA's, which is BERT's."""
+
+
+class ElectraTokenizerFast(ElectraTokenizer):
+    """The same as `ElectraTokenizer`."""
 
 
 class BertJapaneseTokenizer(Tokenizer):
@@ -104,21 +207,6 @@ class PreTrainedTokenizerFast(Tokenizer):
 
 
 CLASSES: dict[str, type[Tokenizer]] = {
-    cls.__name__: cls
-    for cls in (
-        BartTokenizer,
-        BartTokenizerFast,
-        BertJapaneseTokenizer,
-        BertTokenizer,
-        BertTokenizerFast,
-        GPT2Tokenizer,
-        GPT2TokenizerFast,
-        NougatTokenizerFast,
-        PreTrainedTokenizerFast,
-        RobertaTokenizer,
-        RobertaTokenizerFast,
-        XLMRobertaTokenizer,
-        XLMRobertaTokenizerFast,
-    )
+    name: value for name, value in list(globals().items()) if isinstance(value, type) and value.__module__ == __name__
 }
 """Class names that configs may state, to the classes here."""

@@ -19,6 +19,9 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 
 _PARTS = {1: "pieces", 2: "trainer settings", 3: "normaliser settings"}
 """Field numbers of what every trained model holds, in the order of the file."""
+_TRAINER = {3: "model_type", 24: "space_behind", 35: "byte_fallback", 40: "unk_id"}
+_NORMALISER = {3: "add_space", 4: "squeeze_spaces", 5: "mark_spaces"}
+"""Numbers of fields to where their values go."""
 _FLOAT = struct.Struct("<f")
 
 
@@ -27,16 +30,32 @@ class SentencePieceModel:
     """The parts of a SentencePiece model that decide how text is split.
 
     Attributes:
+        name: Where it is from, for messages.
         pieces: Text, score (log probability) and kind of every piece, in the order of its ids.
         model_type: `UNIGRAM`, `BPE`, or another number for what cannot be used here.
+        unk_id: Id of the unknown piece.
         unk_piece: Text of the unknown piece.
+        unk_surface: What the unknown piece is decoded to.
+        byte_fallback: Whether what no piece covers is spelled in pieces of one byte.
+        space_behind: Whether a word's space is at its end rather than at its beginning.
         charsmap: The precompiled normaliser, empty if the model has none.
+        add_space: Whether a text gets a space at its beginning.
+        squeeze_spaces: Whether spaces around a text go, and several become one.
+        mark_spaces: Whether spaces are spelled as ``▁``.
     """
 
+    name: str
     pieces: list[tuple[str, float, int]] = field(default_factory=list)
     model_type: int = UNIGRAM
+    unk_id: int = 0
     unk_piece: str = "<unk>"
+    unk_surface: str = " ⁇ "
+    byte_fallback: bool = False
+    space_behind: bool = False
     charsmap: bytes = b""
+    add_space: bool = True
+    squeeze_spaces: bool = True
+    mark_spaces: bool = True
 
 
 def read_model(data: bytes, name: str = "the SentencePiece model") -> SentencePieceModel:
@@ -49,7 +68,7 @@ def read_model(data: bytes, name: str = "the SentencePiece model") -> SentencePi
     Raises:
         TokenizerError: It is empty, truncated or no such model.
     """
-    model = SentencePieceModel()
+    model = SentencePieceModel(name)
     seen: set[int] = set()
     try:
         for number, value in _fields(data):
@@ -59,9 +78,7 @@ def read_model(data: bytes, name: str = "the SentencePiece model") -> SentencePi
             elif number == 2:
                 _trainer(_expect(value, bytes), model)
             elif number == 3:
-                for key, entry in _fields(_expect(value, bytes)):
-                    if key == 2:
-                        model.charsmap = _expect(entry, bytes)
+                _normaliser(_expect(value, bytes), model)
         missing = [what for number, what in _PARTS.items() if number not in seen]
         if missing:  # a file cut off between two messages is a valid, shorter one
             raise ValueError(f"it holds no {' and no '.join(missing)}")
@@ -93,10 +110,21 @@ def _piece(data: bytes) -> tuple[str, float, int]:
 
 def _trainer(data: bytes, model: SentencePieceModel) -> None:
     for number, value in _fields(data):
-        if number == 3 and isinstance(value, int):
-            model.model_type = value
+        if number in _TRAINER and isinstance(value, int):
+            name = _TRAINER[number]
+            setattr(model, name, type(getattr(model, name))(value))
+        elif number == 44:
+            model.unk_surface = _expect(value, bytes).decode("utf-8")
         elif number == 45:
             model.unk_piece = _expect(value, bytes).decode("utf-8")
+
+
+def _normaliser(data: bytes, model: SentencePieceModel) -> None:
+    for number, value in _fields(data):
+        if number == 2:
+            model.charsmap = _expect(value, bytes)
+        elif number in _NORMALISER and isinstance(value, int):
+            setattr(model, _NORMALISER[number], bool(value))
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -10,14 +10,9 @@ from tokenizers import AddedToken
 from vision2seq.errors import TokenizerError
 from vision2seq.processing.text import files as names
 from vision2seq.processing.text.files import TokenizerFiles, added_token
-from vision2seq.processing.text.style import SPECIAL_NAMES, Special, Style
+from vision2seq.processing.text.style import SPECIAL_NAMES, Special, Style, text_of
 
 ADDITIONAL, EXTRA = "additional_special_tokens", "extra_special_tokens"
-
-
-def text_of(value: Special) -> str:
-    """The text of a special token, however it is held."""
-    return value.content if isinstance(value, AddedToken) else value
 
 
 def read_special_tokens(
@@ -43,11 +38,12 @@ def read_special_tokens(
 
 
 def read_additional_tokens(
-    files: TokenizerFiles, overrides: Mapping[str, Any]
+    style: Style, files: TokenizerFiles, overrides: Mapping[str, Any]
 ) -> tuple[list[Special], dict[str, Special | None]]:
     """Special tokens without a name, and those with a name that the checkpoint made up."""
     older = {} if "added_tokens_decoder" in files.config else files.special_tokens_map
     found: list[Special] = []
+    given = False
     named: dict[str, Special | None] = {}
     for values in (files.config, older, overrides):
         extra = values.get(EXTRA)
@@ -59,6 +55,7 @@ def read_additional_tokens(
                 continue
             if values is overrides:
                 found = []
+            given = True
             for item in items:
                 token = item if isinstance(item, str) else added_token(item, f"{files.name}: one of {key}")
                 text = text_of(token)
@@ -69,7 +66,7 @@ def read_additional_tokens(
                 named[str(name)] = (
                     item if isinstance(item, str) else added_token(item, f"{files.name}: {name} of {EXTRA}")
                 )
-    return found, named
+    return style.additional(found if given else None, {**files.config, **overrides}), named
 
 
 def read_listed_tokens(files: TokenizerFiles, options: Mapping[str, Any]) -> dict[int, AddedToken]:

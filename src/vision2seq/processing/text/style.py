@@ -28,6 +28,11 @@ FAIRSEQ_SPECIALS: Mapping[str, str] = {
 Special = str | AddedToken
 
 
+def text_of(value: Special) -> str:
+    """The text of a special token, however it is held."""
+    return value.content if isinstance(value, AddedToken) else value
+
+
 def _leave(backend: Backend, specials: Mapping[str, str], options: Mapping[str, Any]) -> None:
     """Leave a tokenizer as it is."""
 
@@ -41,6 +46,10 @@ def _plain(name: str, text: str, from_parts: bool) -> Special:
     return text
 
 
+def _as_given(given: list[Special] | None, options: Mapping[str, Any]) -> list[Special]:
+    return given or []
+
+
 @dataclass(frozen=True)
 class Style:
     """One kind of tokenizer.
@@ -52,6 +61,7 @@ class Style:
         specials: Name to text of the special tokens that it has unless a file says otherwise.
         inputs: What a call returns.
         flag: Name, text and whether the tokenizer was built from parts → the special token with its flags.
+        additional: Special tokens without a name that files or the caller give, or ``None``, and options → all of them.
         build: Makes the vocabulary, normaliser, splitter and decoder from `files`.
         finish: Adds what needs the ids of special tokens.
         adjust: Applies options to a tokenizer that came from a tokenizer.json.
@@ -64,6 +74,7 @@ class Style:
     specials: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     flag: Callable[[str, str, bool], Special] = _plain
+    additional: Callable[[list[Special] | None, Mapping[str, Any]], list[Special]] = _as_given
     build: Callable[[TokenizerFiles, Mapping[str, Any]], Backend] = _no_build
     finish: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
     adjust: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
@@ -95,3 +106,20 @@ def special_id(backend: Backend, specials: Mapping[str, str], name: str) -> tupl
     if text is None or index is None:
         raise TokenizerError(f"The tokenizer has no {name}, and this kind of tokenizer needs one. Set it.")
     return text, index
+
+
+def sharing(backend: Backend, **parts: Any) -> Backend:
+    """Make a tokenizer that shares the vocabulary of another and has some parts of its own.
+
+    Args:
+        backend: The other one.
+        parts: ``normalizer``, ``pre_tokenizer``, ``post_processor`` or ``decoder``.
+    """
+    made = Backend(backend.model)
+    for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        part = parts.get(name, getattr(backend, name))
+        if part is not None:
+            setattr(made, name, part)
+    made.add_tokens([token for _, token in sorted(backend.get_added_tokens_decoder().items())])
+    made.encode_special_tokens = backend.encode_special_tokens
+    return made

@@ -30,6 +30,7 @@ from vision2seq.processing.text.choose import choose_style, vocab_name
 from vision2seq.processing.text.cleanup import clean_up
 from vision2seq.processing.text.encoding import Encoder
 from vision2seq.processing.text.files import TokenizerFiles
+from vision2seq.processing.text.pieces import Pieces, read_pieces
 from vision2seq.processing.text.special_tokens import (
     ADDITIONAL,
     EXTRA,
@@ -38,9 +39,8 @@ from vision2seq.processing.text.special_tokens import (
     read_additional_tokens,
     read_listed_tokens,
     read_special_tokens,
-    text_of,
 )
-from vision2seq.processing.text.style import GENERIC, SPECIAL_NAMES, Special, Style
+from vision2seq.processing.text.style import GENERIC, SPECIAL_NAMES, Special, Style, text_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,11 +49,12 @@ UNLIMITED = int(1e30)
 """``model_max_length`` of a tokenizer that knows no limit, as transformers writes it."""
 
 _OPTIONS = frozenset(
-    "add_bos_token add_prefix_space added_tokens_decoder chat_template clean_up_tokenization_spaces do_basic_tokenize "
-    "do_lower_case do_subword_tokenize do_word_tokenize errors from_slow jumanpp_kwargs legacy max_len mecab_kwargs "
-    "model_input_names model_max_length name_or_path never_split pad_token_type_id padding_side processor_class "
-    "sp_model_kwargs split_special_tokens strip_accents subword_tokenizer_type sudachi_kwargs tokenize_chinese_chars "
-    "tokenizer_class trim_offsets truncation_side verbose word_tokenizer_type".split()
+    "add_bos_token add_prefix_space added_tokens_decoder chat_template clean_up_tokenization_spaces "
+    "do_basic_tokenize do_lower_case do_subword_tokenize do_word_tokenize errors from_slow jumanpp_kwargs "
+    "keep_accents legacy mask_token_sent max_len mecab_kwargs model_input_names model_max_length name_or_path "
+    "never_split offset pad_token_type_id padding_side processor_class remove_space separate_vocabs source_lang "
+    "sp_model_kwargs split_special_tokens src_lang strip_accents subword_tokenizer_type sudachi_kwargs target_lang "
+    "tgt_lang tokenize_chinese_chars tokenizer_class trim_offsets truncation_side verbose word_tokenizer_type".split()
 ) | {*SPECIAL_NAMES, ADDITIONAL, EXTRA}
 # What from_pretrained() of other libraries takes to find the folder; it is found already.
 _FINDING_OPTIONS = frozenset(
@@ -93,6 +94,8 @@ class Tokenizer(Encoder):
     """The kind of tokenizer that this class is, ``None`` for whatever the files say."""
 
     is_fast: ClassVar[bool] = True
+
+    _pieces: tuple[Any, Pieces] | None = None
 
     # ------------------------------------------------------------------------------------------------- loading
 
@@ -170,7 +173,7 @@ class Tokenizer(Encoder):
         self._style = style
         self._class_name = class_name
         self._special: dict[str, Special | None] = read_special_tokens(style, files, overrides, from_parts)
-        additional, extra = read_additional_tokens(files, overrides)
+        additional, extra = read_additional_tokens(style, files, overrides)
         self._additional: list[Special] = additional
         self._special.update(extra)
         self._extra = tuple(extra)
@@ -416,6 +419,18 @@ class Tokenizer(Encoder):
             self.decode(row, skip_special_tokens, clean_up_tokenization_spaces, **options)
             for row in (sequences if isinstance(sequences, (list, tuple)) else plain_ids(sequences))
         ]
+
+    def pieces(self) -> Pieces:
+        """What each token adds to a text; special tokens add nothing.
+
+        Raises:
+            UnsupportedError: With this decoder, that depends on other tokens.
+        """
+        key = (len(self), self.clean_up_tokenization_spaces, tuple(self.all_special_ids))
+        if self._pieces is None or self._pieces[0] != key:
+            flagged = [index for index, token in self.added_tokens_decoder.items() if token.special]
+            self._pieces = (key, read_pieces(self._backend, {*flagged, *self.all_special_ids}, key[1]))
+        return self._pieces[1]
 
     def __repr__(self) -> str:
         return (

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer as Backend
 
 from vision2seq.errors import OptionError, UnknownOptionError, nearest
 from vision2seq.processing.text.batch import checked_id, plain_ids
-from vision2seq.processing.text.special_tokens import ADDITIONAL, text_of
-from vision2seq.processing.text.style import SPECIAL_NAMES, Special
+from vision2seq.processing.text.special_tokens import ADDITIONAL
+from vision2seq.processing.text.style import SPECIAL_NAMES, Special, text_of
 
 
 class SpecialText:

@@ -69,7 +69,15 @@ def _adjust(backend: Backend, specials: Mapping[str, str], options: Mapping[str,
 
 BERT = Style(
     name="BERT",
-    classes=("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
+    classes=(
+        "BertTokenizer",
+        "ConvBertTokenizer",
+        "DistilBertTokenizer",
+        "ElectraTokenizer",
+        "LayoutLMTokenizer",
+        "MobileBertTokenizer",
+        "SqueezeBertTokenizer",
+    ),
     files=(VOCAB_TXT,),
     specials={
         "unk_token": "[UNK]",
