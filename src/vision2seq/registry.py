@@ -53,6 +53,10 @@ DECODERS: dict[str, tuple[Any, str]] = {
     "electra": (f"{_MODELS}.decoders.bert_config:ElectraConfig", f"{_MODELS}.decoders.electra:ElectraForCausalLM"),
     "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
     "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.roberta:RobertaForCausalLM"),
+    "roberta-prelayernorm": (
+        f"{_MODELS}.decoders.bert_config:RobertaPreLayerNormConfig",
+        f"{_MODELS}.decoders.roberta_prelayernorm:RobertaPreLayerNormForCausalLM",
+    ),
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
     "xlm-roberta": (

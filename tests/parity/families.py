@@ -185,6 +185,14 @@ DECODERS: dict[str, dict[str, Any]] = {
     "roberta": _ROBERTA,
     "roberta-untied": _ROBERTA | {"tie_word_embeddings": False, "hidden_act": "relu"},
     "roberta-pad-3": _ROBERTA | {"pad_token_id": 3, "max_position_embeddings": 24, "hidden_size": 32},
+    "roberta-prelayernorm": _ROBERTA | {"model_type": "roberta-prelayernorm"},
+    "roberta-prelayernorm-relative": _ROBERTA
+    | {
+        "model_type": "roberta-prelayernorm",
+        "position_embedding_type": "relative_key",
+        "use_cache": False,
+        "hidden_act": "relu",
+    },
     "xlm-roberta": _ROBERTA | {"model_type": "xlm-roberta"},
     "camembert": _ROBERTA | {"model_type": "camembert"},
     "gpt2-unscaled": _GPT2 | {"scale_attn_weights": False, "activation_function": "relu", "tie_word_embeddings": False},

@@ -42,6 +42,12 @@ class RobertaConfig(BertConfig):
     eos_token_id: Any = 2
 
 
+class RobertaPreLayerNormConfig(RobertaConfig):
+    """The shape of a RoBERTa with the norms before the branches."""
+
+    model_type: ClassVar[str] = "roberta-prelayernorm"
+
+
 class XLMRobertaConfig(RobertaConfig):
     """The shape of an XLM-RoBERTa."""
 
