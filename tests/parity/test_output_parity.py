@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 import vision2seq
-from vision2seq.processing.output import donut, nougat
+from vision2seq.processing.output import donut, latex, manga, nougat
 
 transformers = pytest.importorskip("transformers")
 nltk = pytest.importorskip("nltk")
@@ -279,3 +279,27 @@ def test_processors_pair_and_are_found_alike(name: str, tmp_path: Path) -> None:
         assert set(found) & keys == set(expected) & keys
         for key in set(expected) & {"input_ids", "labels"}:
             assert np.asarray(found[key]).tolist() == np.asarray(expected[key]).tolist()
+
+
+def test_full_width_characters() -> None:
+    jaconv = pytest.importorskip("jaconv")
+    chance = random.Random(3)
+    signs = [*range(32, 127), *range(0xFF61, 0xFFA0), *range(0x3040, 0x3100), 0x2026]
+    for _ in range(5000):
+        text = "".join(map(chr, chance.choices(signs, k=chance.randint(0, 12))))
+        assert manga.full_width(text) == jaconv.h2z(text, ascii=True, digit=True)
+
+
+def test_plain_characters() -> None:
+    """But for the search for wrong encodings, and for HTML's names of characters."""
+    ftfy = pytest.importorskip("ftfy")
+    off = "unescape_html fix_encoding restore_byte_a0 replace_lossy_sequences decode_inconsistent_utf8 fix_c1_controls"
+    config = ftfy.TextFixerConfig(**dict.fromkeys(off.split(), False))
+    chance = random.Random(4)
+    signs = [*range(127), *range(0xA0, 0x250), *range(0x300, 0x370), *range(0x2000, 0x2070), *range(0xFB00, 0xFB07)]
+    signs += [*range(0xFF00, 0xFFF0), 0x3000, 0xFEFF, 0x85, 0x2028]
+    for _ in range(5000):
+        text = "".join(map(chr, chance.choices(signs, k=chance.randint(0, 12))))
+        assert latex.plain_characters(text) == ftfy.fix_text(text, config)
+    for text in ("\\frac{a}{b} “x” ﬁ", "E = mc^2 ‘q’ … é", "$$a&b$$ \\alpha ~ \xa0 x"):
+        assert latex.plain_characters(text) == ftfy.fix_text(text)
