@@ -8,9 +8,12 @@ from PIL import Image
 
 from vision2seq.errors import OptionError
 from vision2seq.processing.image.base import ImageProcessor
+from vision2seq.processing.image.clip import BitImageProcessor, CLIPImageProcessor
+from vision2seq.processing.image.convnext import ConvNextImageProcessor
 from vision2seq.processing.image.deit import DeiTImageProcessor
 from vision2seq.processing.image.donut import DonutImageProcessor
 from vision2seq.processing.image.geometry import Geometry
+from vision2seq.processing.image.nougat import NougatImageProcessor
 from vision2seq.processing.image.vit import ViTImageProcessor
 
 RAW = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
@@ -26,6 +29,14 @@ PROCESSORS: dict[str, ImageProcessor] = {
     "donut, turned if upright": DonutImageProcessor(size=[120, 90], do_align_long_axis=True),
     "donut, padded only": DonutImageProcessor(size=[300, 301], do_resize=False, do_thumbnail=False),
     "donut, not padded": DonutImageProcessor(size=[120, 90], do_pad=False),
+    "clip, cut": CLIPImageProcessor(size=90, crop_size=[81, 85]),
+    "bit": BitImageProcessor(size={"shortest_edge": 60}, do_center_crop=False),
+    "convnext, cut": ConvNextImageProcessor(size=80),
+    "convnext": ConvNextImageProcessor(),
+    "nougat": NougatImageProcessor(size=[120, 90]),
+    "nougat, turned": NougatImageProcessor(size=[90, 120], do_align_long_axis=True),
+    "nougat, margins kept": NougatImageProcessor(size=[120, 90], do_crop_margin=False),
+    "nougat, margins only": NougatImageProcessor(do_resize=False, do_thumbnail=False, do_pad=False),
 }
 # Width and height of the picture; left, top, right and bottom of the mark.
 MARKS = [

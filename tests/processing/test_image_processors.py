@@ -25,9 +25,12 @@ from vision2seq.errors import (
     UnknownOptionError,
 )
 from vision2seq.processing.image import ops, steps
-from vision2seq.processing.image.base import BatchFeature, ImageProcessor
-from vision2seq.processing.image.deit import DeiTImageProcessor
-from vision2seq.processing.image.vit import ViTFeatureExtractor, ViTImageProcessor
+from vision2seq.processing.image.base import ImageProcessor
+from vision2seq.processing.image.clip import BitImageProcessor, CLIPImageProcessor
+from vision2seq.processing.image.convnext import ConvNextImageProcessor
+from vision2seq.processing.image.deit import BeitImageProcessor, DeiTImageProcessor
+from vision2seq.processing.image.feature import BatchFeature
+from vision2seq.processing.image.vit import SiglipImageProcessor, ViTFeatureExtractor, ViTImageProcessor
 
 
 def picture(height: int = 20, width: int = 30, seed: int = 0) -> Image.Image:
@@ -61,6 +64,39 @@ def test_looked_up_and_computed_agree(dtype: type, scale: float | None, mean: ob
     out = np.empty_like(whole)
     assert ops.standardize(pixels, scale, mean, std, out=out) is out
     np.testing.assert_array_equal(whole, out)
+
+
+@pytest.mark.parametrize(
+    ("processor", "shape"),
+    [
+        (SiglipImageProcessor(), (224, 224)),
+        (SiglipImageProcessor(size=[10, 12]), (10, 12)),
+        (BeitImageProcessor(), (224, 224)),
+        (BitImageProcessor(), (224, 224)),
+        (CLIPImageProcessor(size=40, do_center_crop=False), (40, 60)),
+        (CLIPImageProcessor(size=40, do_center_crop=False, use_square_size=True), (40, 40)),
+        (CLIPImageProcessor(size={"height": 7, "width": 9}, use_square_size=True, crop_size=20), (20, 20)),
+        (CLIPImageProcessor(size={"shortest_edge": 40, "longest_edge": 50}, do_center_crop=False), (40, 60)),
+        (ConvNextImageProcessor(), (384, 384)),
+        (ConvNextImageProcessor(size=20), (20, 20)),
+        (ConvNextImageProcessor(do_resize=False), (20, 30)),
+    ],
+)
+def test_what_size_comes_out(processor: ImageProcessor, shape: tuple[int, int]) -> None:
+    assert processor(picture(), return_tensors="np").pixel_values.shape == (1, 3, *shape)
+    assert processor(np.asarray(picture()), return_tensors="np").pixel_values.shape == (1, 3, *shape)
+
+
+def test_convnext_cuts_a_share_off() -> None:
+    rows = np.repeat(np.arange(0, 240, 3, dtype=np.uint8)[:, None, None], 80, 1).repeat(3, 2)
+    processor = ConvNextImageProcessor(size=40, crop_pct=0.5, do_rescale=False, do_normalize=False)
+    np.testing.assert_array_equal(processor(rows)["pixel_values"][0], rows[20:60, 20:60].transpose(2, 0, 1))
+
+
+def test_files_that_say_a_square_is_meant() -> None:
+    assert CLIPImageProcessor(size=40, use_square_size=True).to_dict()["size"] == {"height": 40, "width": 40}
+    assert "use_square_size" not in CLIPImageProcessor(size=40, use_square_size=True).to_dict()
+    assert CLIPImageProcessor(use_square_size=False).to_dict()["use_square_size"] is False
 
 
 def test_defaults() -> None:
@@ -120,8 +156,19 @@ def test_size_in_no_known_spelling(size: object) -> None:
 
 def test_size_that_cannot_be_used() -> None:
     processor = ViTImageProcessor(size={"shortest_edge": 20})
-    with pytest.raises(OptionError, match=r"size is \{'shortest_edge': 20\}. This processor needs both"):
+    with pytest.raises(OptionError, match=r"size is \{'shortest_edge': 20\}. This processor needs both: \{'height'"):
         processor(picture())
+    with pytest.raises(OptionError, match=r"needs \{'height': …, 'width': …\} or \{'shortest_edge': …\}"):
+        CLIPImageProcessor()(picture(), size={"longest_edge": 20})
+    with pytest.raises(OptionError, match=r"size is 20 by 30. This processor needs one edge: \{'shortest_edge'"):
+        ConvNextImageProcessor()(picture(), size=[20, 30])
+    with pytest.raises(OptionError, match=r"crop_size is \{'shortest_edge': 20\}. This processor needs both"):
+        CLIPImageProcessor()(picture(), crop_size={"shortest_edge": 20})
+    for share in (0, -0.5, 41, "half"):
+        with pytest.raises(OptionError, match=f"crop_pct is {share!r}. Expected a number above 0, as 0.875"):
+            ConvNextImageProcessor(size=40)(picture(), crop_pct=share)
+    with pytest.raises(ImageError, match="of 100000x2 pixels is so thin .* edge to 224 makes it 11200000x224. Cut it"):
+        CLIPImageProcessor()(picture(2, 100000))
     assert processor(picture(), do_resize=False)["pixel_values"][0].shape == (3, 20, 30)
     for size in (0, -3, [4, 2.5], {"height": 4, "width": None}):
         with pytest.raises(OptionError, match="Expected whole numbers of pixels, 1 or more"):

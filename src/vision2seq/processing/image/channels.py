@@ -39,7 +39,7 @@ def picture_of(item: Any, chosen: Mapping[str, Any]) -> Image.Image | Pixels:
     elif not (layout == "channels_first" if layout else read.channels_first(array.shape, chosen["in_doubt_first"])):
         array = array.transpose(2, 0, 1)  # C H W
     channels = array.shape[0]
-    if convert is False or channels == (wanted if convert is None else 3):
+    if convert is False or channels == wanted:
         return array
     if channels == 1:
         return np.repeat(array, 3, axis=0)
