@@ -72,7 +72,6 @@ WITHOUT_CROSS_ATTENTION = frozenset(
 
 _IMAGE = "vision2seq.processing.image"
 # By the names that files state today; `image_processor` knows the older and the newer spellings of these.
-# By the names that files state today; `image_processor` knows the older and the newer spellings of these.
 IMAGE_PROCESSORS: dict[str, Any] = {
     "BeitImageProcessor": f"{_IMAGE}.deit:BeitImageProcessor",
     "BitImageProcessor": f"{_IMAGE}.clip:BitImageProcessor",
