@@ -108,7 +108,8 @@ def beam_search(session: DecodingSession, prompt: Tensor, plan: Plan) -> Generat
     first = torch.arange(candidates, device=device) < beams  # only these may take a place
 
     names: list[int] = [image for image in range(images) for _ in range(beams)]
-    rules = plan.rules(output, lambda: names)
+    steering = plan.steering(output)
+    rules = plan.rules(output, lambda: names, steering)
     kept = KeptSteps(config)
     past_scores: list[Tensor] = []
     length = start
@@ -127,7 +128,9 @@ def beam_search(session: DecodingSession, prompt: Tensor, plan: Plan) -> Generat
         # The best ways to go on, of all beams of an image together.
         totals = (scores.view(-1, beams, vocabulary) + running.scores[:, :, None]).flatten(1)  # I K*V
         if config.do_sample:
-            index = draw(totals.softmax(-1), candidates)
+            # Where a constraint leaves an image nothing more, something is drawn all the same, and is worth nothing.
+            chances = totals.softmax(-1) if steering is None else totals.softmax(-1).nan_to_num(nan=1.0)
+            index = draw(chances, candidates)
             values = totals.gather(1, index)
         else:
             values, index = totals.topk(candidates)
@@ -163,6 +166,8 @@ def beam_search(session: DecodingSession, prompt: Tensor, plan: Plan) -> Generat
         ended = torch.cat([ended, just_ended], 1).gather(1, best)
 
         open_ = open_ & _may_improve(running, finished, ended, length - start, plan)
+        if steering is not None:  # which may have let fewer texts through than there are beams
+            open_ = open_ & (running.scores.amax(1, keepdim=True) > _WORTHLESS / 2)
         full = ended.all(1)
         if not open_.any() or stops.all() or (config.early_stopping is True and full.all()):
             break
@@ -184,7 +189,11 @@ def beam_search(session: DecodingSession, prompt: Tensor, plan: Plan) -> Generat
 
     for spot, image in enumerate(active.tolist()):
         left.setdefault(image, finished.images(torch.tensor([spot], device=device)))
-    return _result([left[image] for image in range(images)], plan, fill, length, kept)
+    result = _result([left[image] for image in range(images)], plan, fill, length, kept)
+    if steering is not None:
+        for row, logprobs in zip(result.sequences.tolist(), result.token_logprobs or (), strict=True):
+            steering.check(row[: start + len(logprobs)], config.num_return_sequences)
+    return result
 
 
 def _may_improve(running: Texts, finished: Texts, ended: Tensor, new_tokens: int, plan: Plan) -> Tensor:

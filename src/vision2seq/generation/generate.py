@@ -10,6 +10,7 @@ from torch import Tensor
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import OptionError
 from vision2seq.generation.beam import beam_search
+from vision2seq.generation.constraints import Constraint
 from vision2seq.generation.loop import Plan, make_plan, run
 from vision2seq.generation.output import GenerateOutput, KeptSteps, cut_loops
 from vision2seq.generation.rules import PrefixFunction
@@ -40,6 +41,7 @@ def generate(
     prefix_allowed_tokens_fn: PrefixFunction | None = None,
     streamer: Streamer | None = None,
     tokenizer: Any = None,
+    constraint: Constraint | None = None,
 ) -> GenerateOutput:
     """Generate texts for all images of a session.
 
@@ -52,13 +54,16 @@ def generate(
         stopping_criteria: Callables ``(ids, scores so far) -> bool``, one or one a row.
         prefix_allowed_tokens_fn: ``(image, ids) -> allowed ids``.
         streamer: Gets the prompt and then each step's tokens; not with beams, whose tokens are not final.
-        tokenizer: For ``stop_strings``.
+        tokenizer: For ``stop_strings`` and ``constraint``.
+        constraint: What the texts have to be. Only ``stop_strings``, ``max_time`` and own stopping criteria still cut
+            them short; options that forbid tokens, such as ``no_repeat_ngram_size``, yield where all is forbidden.
 
     Returns:
         Rows of one image stand side by side, the best first with beams.
 
     Raises:
-        OptionError: An option that cannot be honoured, before anything is computed.
+        OptionError: An option that cannot be honoured, before anything is computed; a constraint that nothing can
+            fulfil, with this vocabulary or in this length.
         UnsupportedError: A way to generate that is not built here.
 
     Source: the results of transformers 4.57.6 ``GenerationMixin.generate``.
@@ -71,6 +76,7 @@ def generate(
         stopping_criteria=stopping_criteria,
         prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
         tokenizer=tokenizer,
+        constraint=constraint,
     )
     if config.num_beams > 1:
         if streamer is not None:

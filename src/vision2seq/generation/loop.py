@@ -18,6 +18,8 @@ from torch import Tensor
 
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import OptionError
+from vision2seq.generation.constraints import Constraint
+from vision2seq.generation.constraints.steering import Steering
 from vision2seq.generation.rules import PrefixFunction, Rule, build_rules
 from vision2seq.generation.session import DecodingSession, RunsAhead, StepOutput
 from vision2seq.generation.stopping import EOS, LENGTH, Criterion, Stopping, as_list, length_bounds, token_ids
@@ -64,6 +66,8 @@ class Plan:
         criteria: The user's stopping criteria.
         stopping: All conditions beyond the end token and the length.
         prefix_function: The user's ``prefix_allowed_tokens_fn``.
+        constraint: What the texts have to be.
+        tokenizer: What knows how texts are written.
     """
 
     config: GenerationConfig
@@ -77,6 +81,8 @@ class Plan:
     criteria: list[Criterion]
     stopping: Stopping
     prefix_function: PrefixFunction | None
+    constraint: Constraint | None
+    tokenizer: Any
 
     @property
     def keeps_outputs(self) -> bool:
@@ -100,7 +106,7 @@ class Plan:
         """Whether the likeliest token is all that a step needs to give, if there are no rules."""
         return not (self.config.do_sample or self.keeps_rows or self.config.max_time is not None)
 
-    def rules(self, output: StepOutput, images: Any) -> list[Rule]:
+    def rules(self, output: StepOutput, images: Any, steering: Steering | None = None) -> list[Rule]:
         """Build the rules, once the first step has shown how large the vocabulary is."""
         return build_rules(
             self.config,
@@ -113,6 +119,27 @@ class Plan:
             prefix_allowed_tokens_fn=self.prefix_function,
             images=images,
             own=self.own_rules,
+            steering=steering,
+        )
+
+    def steering(self, output: StepOutput) -> Steering | None:
+        """The rule of the constraint, if there is one."""
+        constraint, tokenizer, vocabulary = self.constraint, self.tokenizer, output.logits.shape[-1]
+        if constraint is None:
+            return None
+        silent = (getattr(tokenizer, name, None) for name in ("bos_token_id", "cls_token_id"))
+        return Steering(
+            lambda prompt: constraint.position(tokenizer, vocabulary, prompt),
+            eos=self.eos,
+            lead=[token for token in dict.fromkeys(silent) if token is not None],
+            forced=self.config.forced_bos_token_id if self.prompt_length == 1 else None,
+            prompt_length=self.prompt_length,
+            longest=self.longest,
+            vocabulary=vocabulary,
+            device=output.logits.device,
+            beams=self.config.num_beams > 1,
+            loops=self.config.stop_on_repetition,
+            masks=constraint.masks,
         )
 
 
@@ -125,6 +152,7 @@ def make_plan(
     stopping_criteria: Any = None,
     prefix_allowed_tokens_fn: PrefixFunction | None = None,
     tokenizer: Any = None,
+    constraint: Constraint | None = None,
 ) -> Plan:
     """Check a call before anything is computed; arguments as of `iterate`."""
     if prompt.dim() != 2 or prompt.shape[1] == 0:
@@ -135,6 +163,8 @@ def make_plan(
     shortest, longest = length_bounds(config, prompt.shape[1], limit)
     eos = token_ids(config.eos_token_id)
     pad = token_ids(config.pad_token_id) or eos or [0]
+    if constraint is not None:
+        _check_constraint(constraint, tokenizer, eos, prefix_allowed_tokens_fn)
     criteria = as_list(stopping_criteria)
     return Plan(
         config=config,
@@ -146,9 +176,30 @@ def make_plan(
         pad=pad[0],
         own_rules=as_list(logits_processor),
         criteria=criteria,
-        stopping=Stopping(config, criteria, tokenizer, prompt.shape[1]),
+        # A constraint leads out of loops itself, since a text that is cut off in one is not valid.
+        stopping=Stopping(
+            config, criteria, tokenizer, prompt.shape[1], loops=config.stop_on_repetition and constraint is None
+        ),
         prefix_function=prefix_allowed_tokens_fn,
+        constraint=constraint,
+        tokenizer=tokenizer,
     )
+
+
+def _check_constraint(constraint: Any, tokenizer: Any, eos: list[int], prefix_function: Any) -> None:
+    if not isinstance(constraint, Constraint):
+        raise OptionError(
+            f"constraint is a {type(constraint).__name__}, expected one of vision2seq.generation: Choices([…]), "
+            "Pattern(…) or Schema({…})."
+        )
+    if tokenizer is None:
+        raise OptionError("A constraint needs the tokenizer to know what ids say. Pass tokenizer= to generate().")
+    if not eos:
+        raise OptionError("A constraint ends a text with the end token, but there is none. Set eos_token_id.")
+    if prefix_function is not None:
+        raise OptionError(
+            "Both constraint and prefix_allowed_tokens_fn say what may follow, and may contradict each other. Pass one."
+        )
 
 
 def iterate(
@@ -161,6 +212,7 @@ def iterate(
     stopping_criteria: Any = None,
     prefix_allowed_tokens_fn: PrefixFunction | None = None,
     tokenizer: Any = None,
+    constraint: Constraint | None = None,
 ) -> Iterator[Step]:
     """Generate by greedy decoding or sampling, one step at a time.
 
@@ -172,10 +224,12 @@ def iterate(
         logits_processor: Callables ``(ids, scores) -> scores``.
         stopping_criteria: Callables ``(ids, scores so far) -> bool``, one or one a row.
         prefix_allowed_tokens_fn: ``(image, ids) -> allowed ids``.
-        tokenizer: For ``stop_strings``.
+        tokenizer: For ``stop_strings`` and ``constraint``.
+        constraint: What the texts have to be.
 
     Raises:
-        OptionError: An option that cannot be honoured, before anything is computed.
+        OptionError: An option that cannot be honoured, before anything is computed but for a constraint that nothing
+            can fulfil.
     """
     plan = make_plan(
         prompt,
@@ -185,6 +239,7 @@ def iterate(
         stopping_criteria=stopping_criteria,
         prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
         tokenizer=tokenizer,
+        constraint=constraint,
     )
     if config.num_beams > 1:
         raise OptionError(f"iterate() has no beams, but num_beams is {config.num_beams}. Use generate().")
@@ -209,7 +264,7 @@ def run(session: DecodingSession, prompt: Tensor, plan: Plan) -> Iterator[Step]:
         session.select(index)
         output = output.select(index)
         prompt = prompt.index_select(0, index)
-    rules = plan.rules(output, lambda: [row // sequences for row in rows])
+    rules = plan.rules(output, lambda: [row // sequences for row in rows], plan.steering(output))
     history = bool(rules) or stopping.any  # whether anybody reads what came before
     ids = prompt.new_full((total, plan.longest if history else 0), plan.pad)
     if history:

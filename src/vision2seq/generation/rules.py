@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vision2seq.configuration.generation import GenerationConfig
 from vision2seq.errors import OptionError
+from vision2seq.generation.constraints.steering import Steering
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """Called with ids (R, T) and scores (R, V); returns scores (R, V)."""
@@ -38,6 +39,7 @@ def build_rules(
     prefix_allowed_tokens_fn: PrefixFunction | None = None,
     images: Callable[[], Sequence[int]] | None = None,
     own: Sequence[Rule] = (),
+    steering: Steering | None = None,
 ) -> list[Rule]:
     """Return the rules that a generation's options ask for, in the order in which they are applied.
 
@@ -52,6 +54,7 @@ def build_rules(
         prefix_allowed_tokens_fn: The user's function of what may follow.
         images: Says which image each row of the scores belongs to, for that function.
         own: The user's rules, applied after those of the options and before those of sampling.
+        steering: The rule of a constraint, which comes after them and has the last word of what may be chosen.
 
     Raises:
         OptionError: An option that names ids that the vocabulary does not have, or needs an end token without one.
@@ -64,6 +67,8 @@ def build_rules(
         return found
 
     rules: list[Rule] = []
+    if steering is not None:
+        rules.append(steering.look)
     if c.sequence_bias is not None:
         pairs = c.sequence_bias.items() if isinstance(c.sequence_bias, Mapping) else c.sequence_bias
         biases = {tuple(ids): float(bias) for ids, bias in pairs}
@@ -102,6 +107,8 @@ def build_rules(
         forced = prompt_length == 1 and c.forced_bos_token_id is not None
         rules.append(at(prompt_length + forced, suppress(mask(c.begin_suppress_tokens))))
     rules += own
+    if steering is not None:
+        rules.append(steering)
     if c.do_sample:
         rules += sampling_rules(c, keep=len(eos or [0]) + 1 if c.num_beams > 1 else 1)
     if c.renormalize_logits:

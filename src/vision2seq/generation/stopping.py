@@ -131,14 +131,21 @@ class Stopping:
         criteria: The user's own.
         tokenizer: For stop strings.
         prompt_length: Tokens that no loop is looked for in.
+        loops: Whether to end texts that go in circles.
     """
 
     def __init__(
-        self, config: GenerationConfig, criteria: Sequence[Criterion], tokenizer: Any, prompt_length: int
+        self,
+        config: GenerationConfig,
+        criteria: Sequence[Criterion],
+        tokenizer: Any,
+        prompt_length: int,
+        *,
+        loops: bool,
     ) -> None:
         self._criteria = list(criteria)
         self._strings = None if config.stop_strings is None else StopStrings(config.stop_strings, tokenizer)
-        self._loops = config.stop_on_repetition
+        self._loops = loops
         self._prompt_length = prompt_length
         self._deadline = None if config.max_time is None else time.monotonic() + config.max_time
         self.any = bool(self._criteria or self._strings or self._loops or self._deadline is not None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from vision2seq.processing.text.cleanup import IncrementalCleanUp
+from vision2seq.processing.text.pieces import is_byte, look
 from vision2seq.processing.text.tokenizer import Tokenizer
 
 REPLACEMENT = "\ufffd"
@@ -38,7 +38,7 @@ class IncrementalDecoder:
         clean = tokenizer.clean_up_tokenization_spaces if clean is None else clean
         self._clean = IncrementalCleanUp() if clean else None
         decoder = tokenizer.backend_tokenizer.decoder
-        self._local, self._bytes = _look(None if decoder is None else json.loads(decoder.__getstate__()))
+        self._local, self._bytes = look(None if decoder is None else json.loads(decoder.__getstate__()))
         # Ids since the last settled place, behind one settled id that tells the decoder that this is no beginning.
         self._window: list[int] = []
         self._context = ""  # the text of that id
@@ -51,7 +51,7 @@ class IncrementalDecoder:
         if token is None or index in self._skipped:  # adds nothing and does not count as a beginning
             return ""
         self._window.append(index)
-        if not self._local or (self._bytes and _is_byte(token)):
+        if not self._local or (self._bytes and is_byte(token)):
             return ""
         text = self._text()
         settled = text.rstrip(REPLACEMENT)  # the rest may be the first bytes of a character
@@ -80,30 +80,3 @@ class IncrementalDecoder:
 
     def _through(self, text: str) -> str:
         return self._clean.push(text) if self._clean is not None else text
-
-
-def _is_byte(token: str) -> bool:
-    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
-
-
-def _look(decoder: Any) -> tuple[bool, bool]:
-    """Whether a decoder turns each token into text that later ones do not change, and whether it joins byte tokens."""
-    if decoder is None:
-        return True, False
-    kind = decoder["type"]
-    if kind in ("ByteLevel", "Metaspace", "WordPiece", "BPEDecoder", "Fuse"):
-        return True, False
-    if kind != "Sequence":
-        return False, False
-    steps = decoder["decoders"]
-    kinds = [step["type"] for step in steps]
-    fused = False
-    for step in steps:
-        if step["type"] == "Fuse":
-            fused = True
-        elif step["type"] == "Strip":
-            if step["stop"] or step["start"] > 1:
-                return False, False
-        elif (step["type"] == "Replace" and fused) or step["type"] not in ("Replace", "ByteFallback"):
-            return False, False
-    return True, "ByteFallback" in kinds
