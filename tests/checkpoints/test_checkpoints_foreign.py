@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Callable
@@ -9,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import load_file
 
-from vision2seq import AutoModelForVision2Seq
+from vision2seq import AutoModelForVision2Seq, ViTModel
 from vision2seq.checkpoints import find_weights, read_tensors, stored_dtype
 from vision2seq.configuration.composite import VisionEncoderDecoderConfig
-from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError
+from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError, OptionError
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -148,6 +150,37 @@ def test_halves(golden: Golden, tmp_path: Path, form: str) -> None:
     assert same(model.encoder, folders["vit"])
     decoder = load_file(folders["gpt2"] / "expected.safetensors")
     assert all(torch.equal(model.decoder.state_dict()[name], tensor) for name, tensor in decoder.items())
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_halves_as_first_published(golden: Golden, name: str) -> None:
+    folder = golden("tensorflow", f"published-{name}")
+    for config in (folder / "config.json", json.loads((folder / "config.json").read_text())):
+        model = Model.from_encoder_decoder_pretrained(
+            encoder_model=ViTModel(tiny.config().encoder),
+            decoder_pretrained_model_name_or_path=folder / f"{name}_model.ckpt",
+            decoder_from_tf=True,
+            decoder_config=config,
+        )
+        found, expected = model.decoder.state_dict(), load_file(folder / "expected.safetensors")
+        used = [key for key in expected if key in found]
+        assert len(used) > 25
+        assert all(torch.equal(found[key], expected[key]) for key in used)
+        assert {key.split(".")[1] for key in expected.keys() - set(used)} <= {"pooler", "seq_relationship"}
+        assert model.config.decoder.add_cross_attention
+
+
+def test_a_config_of_a_half_that_names_no_model(golden: Golden) -> None:
+    half = golden("tensorflow", "published-bert") / "bert_model.ckpt"
+    with pytest.raises(
+        ConfigError, match=r"The dict given as decoder_config= has no model_type; expected one of a dec"
+    ):
+        Model.from_encoder_decoder_pretrained(
+            encoder_model=ViTModel(tiny.config().encoder),
+            decoder_pretrained_model_name_or_path=half,
+            decoder_from_tf=True,
+            decoder_config={"hidden_size": 16},
+        )
 
 
 def test_the_file_stays_and_tensors_can_be_trained(tensorflow: Path, tmp_path: Path) -> None:

@@ -44,6 +44,14 @@ def test_tensorflow(golden: Golden, name: str, form: str) -> None:
     assert_same((from_tensorflow(*pair) for pair in stored), load_file(folder / "expected.safetensors"), prefix)
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_as_first_published(golden: Golden, name: str) -> None:
+    """By TensorFlow 1: BERT of Google, and GPT-2 of OpenAI."""
+    folder = golden("tensorflow", f"published-{name}")
+    stored = read_bundle(folder / f"{name}_model.ckpt.index")
+    assert_same((from_tensorflow(*pair) for pair in stored), load_file(folder / "expected.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -1,8 +1,11 @@
 """TensorFlow's names and layouts of variables as PyTorch's, for the models of transformers.
 
 ``tf_vision_encoder_decoder_model/decoder/transformer/h_._0/ln_1/gamma:0`` is ``decoder.transformer.h.0.ln_1.weight``.
+So is ``model/h0/ln_1/g`` for a GPT-2 alone: the files in which BERT and GPT-2 were first published have names of their
+own.
 
-Source: the naming of transformers 4.57.6's TensorFlow classes, as the fixtures in tests/goldens show it.
+Source: the naming of transformers 4.57.6's TensorFlow classes, and of what its ``load_tf_weights_in_bert`` and
+``load_tf_weights_in_gpt2`` read, as the fixtures in tests/goldens show it.
 """
 
 from __future__ import annotations
@@ -32,6 +35,17 @@ _SPELLINGS = (
     (re.compile(r"_\._"), "/"),  # a layer's number
     (re.compile(r"(^|(?<=/))[^/]*?___"), ""),  # what a layer is called besides its name
 )
+# As first published by Google (BERT) and OpenAI (GPT-2).
+_PUBLISHED = (
+    (re.compile(r"^(bert/encoder/layer)_(\d+)(?=/)"), r"\1/\2"),
+    (re.compile(r"^(bert/embeddings/\w+_embeddings)$"), r"\1/weight"),
+    (re.compile(r"^(cls/\w+)/output_(weight|bias)s?$"), r"\1/\2"),
+    (re.compile(r"^model/(w[tp]e)$"), r"transformer/\1/weight"),
+    (re.compile(r"^model/h(\d+)/(.*)/[wg]$"), r"transformer/h/\1/\2/weight"),
+    (re.compile(r"^model/h(\d+)/(.*)/b$"), r"transformer/h/\1/\2/bias"),
+    (re.compile(r"^model/ln_f/g$"), "transformer/ln_f/weight"),
+    (re.compile(r"^model/ln_f/b$"), "transformer/ln_f/bias"),
+)
 _OF_BASE_MODEL = re.compile(
     r"^encoder\.(vit|deit|swin|beit)\."
 )  # a level that TensorFlow's joint model has in addition
@@ -44,6 +58,10 @@ def from_tensorflow(name: str, tensor: Tensor) -> tuple[str, Tensor]:
         name: The variable's full name.
         tensor: Its numbers; what is returned is a view of them.
     """
+    for pattern, new in _PUBLISHED:
+        name, found = pattern.subn(new, name)
+        if found and tensor.ndim == 3:
+            tensor = tensor[0]  # GPT-2's matrices, which are convolutions of width 1 there
     first, _, rest = name.partition("/")
     if rest and first not in _FIRST_PARTS:
         name = rest

@@ -79,6 +79,54 @@ HALVES = {  # name → PyTorch's class
     "bart": "BartForConditionalGeneration",
     "mbart": "MBartForConditionalGeneration",
 }
+# Names and shapes in the files in which Google published BERT, and OpenAI GPT-2: → of a layer, and of all else.
+PUBLISHED = {
+    "bert": (
+        {
+            **{f"attention/self/{part}/kernel": (16, 16) for part in ("query", "key", "value")},
+            **{f"attention/self/{part}/bias": (16,) for part in ("query", "key", "value")},
+            "attention/output/dense/kernel": (16, 16),
+            "attention/output/dense/bias": (16,),
+            **{
+                f"{part}/LayerNorm/{half}": (16,)
+                for part in ("attention/output", "output")
+                for half in ("beta", "gamma")
+            },
+            "intermediate/dense/kernel": (16, 24),
+            "intermediate/dense/bias": (24,),
+            "output/dense/kernel": (24, 16),
+            "output/dense/bias": (16,),
+        },
+        {
+            "bert/embeddings/word_embeddings": (VOCABULARY, 16),
+            "bert/embeddings/position_embeddings": (14, 16),
+            "bert/embeddings/token_type_embeddings": (2, 16),
+            **{f"bert/embeddings/LayerNorm/{half}": (16,) for half in ("beta", "gamma")},
+            "bert/pooler/dense/kernel": (16, 16),
+            "bert/pooler/dense/bias": (16,),
+            "cls/predictions/output_bias": (VOCABULARY,),
+            "cls/predictions/transform/dense/kernel": (16, 16),
+            "cls/predictions/transform/dense/bias": (16,),
+            **{f"cls/predictions/transform/LayerNorm/{half}": (16,) for half in ("beta", "gamma")},
+            "cls/seq_relationship/output_weights": (2, 16),
+            "cls/seq_relationship/output_bias": (2,),
+        },
+    ),
+    "gpt2": (
+        {
+            **{f"ln_{part}/{half}": (16,) for part in (1, 2) for half in "bg"},
+            "attn/c_attn/w": (1, 16, 48),
+            "attn/c_attn/b": (48,),
+            "attn/c_proj/w": (1, 16, 16),
+            "attn/c_proj/b": (16,),
+            "mlp/c_fc/w": (1, 16, 64),
+            "mlp/c_fc/b": (64,),
+            "mlp/c_proj/w": (1, 64, 16),
+            "mlp/c_proj/b": (16,),
+        },
+        {"model/wte": (VOCABULARY, 16), "model/wpe": (12, 16), "model/ln_f/b": (16,), "model/ln_f/g": (16,)},
+    ),
+}
 JOINED = ("vit-gpt2", "deit-bert", "swin-roberta", "vit-bert")
 
 
@@ -93,6 +141,8 @@ def main() -> None:
         _make(name, config, "VisionEncoderDecoderModel")
     for name, cls in HALVES.items():
         _make(f"half-{name}", (ENCODERS | DECODERS | WHOLE)[name], cls)
+    for name in PUBLISHED:
+        _make_published(name)
     _make_types()
     print({path.name: path.stat().st_size for path in sorted(HERE.glob("*.zip"))})
 
@@ -194,6 +244,49 @@ def _save_by_name(model: tf.Module, folder: Path) -> None:
         checkpoint_prefixes=[str(folder / "part0"), str(folder / "part1")],
         destination_prefix=str(folder / "model.ckpt"),
     )
+
+
+def _make_published(name: str) -> None:
+    """A checkpoint as TensorFlow 1 saved it, and the tensors that transformers' own converter makes of it."""
+    layer, rest = PUBLISHED[name]
+    stem = "bert/encoder/layer_" if name == "bert" else "model/h"
+    shapes = {f"{stem}{number}/{part}": shape for number in range(2) for part, shape in layer.items()} | rest
+    draw = np.random.default_rng(0)
+    values = {key: draw.integers(-64, 65, shape).astype("float32") / 128 for key, shape in shapes.items()}
+    trained = {}
+    if name == "bert":  # what is left of its training
+        trained = {f"{key}/adam_{moment}": value for key, value in values.items() for moment in "mv"}
+        trained["global_step"] = np.int64(7)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        tf.raw_ops.SaveV2(
+            prefix=str(folder / f"{name}_model.ckpt"),
+            tensor_names=[*values, *trained],
+            shape_and_slices=[""] * (len(values) + len(trained)),
+            tensors=[*values.values(), *trained.values()],
+        )
+        if name == "bert":
+            config = transformers.BertConfig(**_BERT | {"num_hidden_layers": 2})
+            model: torch.nn.Module = transformers.BertForPreTraining(config)
+            load = transformers.models.bert.modeling_bert.load_tf_weights_in_bert
+            load(model, config, str(folder / "bert_model.ckpt"))
+        else:
+            config = DECODERS["gpt2"]
+            model = transformers.GPT2LMHeadModel(config)
+            load = transformers.models.gpt2.modeling_gpt2.load_tf_weights_in_gpt2
+            load(model.transformer, config, str(folder / "gpt2_model.ckpt"))
+        config.save_pretrained(folder)
+        kept: dict[int, str] = {}
+        save_file(
+            {
+                key: value.contiguous()
+                for key, value in model.state_dict().items()
+                if kept.setdefault(value.data_ptr(), key) == key
+            },
+            folder / "expected.safetensors",
+            metadata={"format": "pt"},
+        )
+        _pack(folder, f"published-{name}")
 
 
 class _Part:
