@@ -231,19 +231,20 @@ class PreTrainedModel(nn.Module):
     def _renamed(
         self, tensors: Iterable[tuple[str, Tensor]], converted: list[tuple[str, str]] | None = None
     ) -> Iterator[tuple[str, Tensor]]:
-        """Put the prefix of the base model before names that lack it, or take it away, as the file was saved."""
+        """Give tensors the names that the model has for them, as far as a file calls them otherwise."""
         known = set(self.state_dict())
-        prefix = f"{self.base_model_prefix}."
         for name, tensor in tensors:
-            new = name
-            if name not in known and len(prefix) > 1:
-                if prefix + name in known:
-                    new = prefix + name
-                elif name.startswith(prefix) and name.removeprefix(prefix) in known:
-                    new = name.removeprefix(prefix)
+            new = name if name in known else self._name_here(name, known)
             if new != name and converted is not None:
                 converted.append((name, new))
             yield new, tensor
+
+    def _name_here(self, name: str, known: set[str]) -> str:
+        """What a name is here that only files have: with the base model's prefix, or without, as the file was saved."""
+        prefix = f"{self.base_model_prefix}."
+        if len(prefix) > 1 and prefix + name in known:
+            return prefix + name
+        return name.removeprefix(prefix) if name.startswith(prefix) and name.removeprefix(prefix) in known else name
 
     def _is_not_needed(self, name: str) -> bool:
         return any(re.search(pattern, name) for pattern in self._not_needed)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -208,21 +207,15 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         self.encoder.tie_weights()
         self.decoder.tie_weights()
 
-    def _renamed(
-        self, tensors: Iterable[tuple[str, Tensor]], converted: list[tuple[str, str]] | None = None
-    ) -> Iterator[tuple[str, Tensor]]:
+    def _name_here(self, name: str, known: set[str]) -> str:
         """As for any model, then for the prefix of a half's own: transformers 5 writes CLIP without it."""
-        known = set(self.state_dict())
-        for name, tensor in super()._renamed(tensors, converted):
-            half, _, rest = name.partition(".")
-            new = name
-            if name not in known and half in ("encoder", "decoder"):
-                prefix = f"{getattr(self, half).base_model_prefix}."
-                other = f"{half}.{rest.removeprefix(prefix) if rest.startswith(prefix) else prefix + rest}"
-                new = other if other in known else name
-            if new != name and converted is not None:
-                converted.append((name, new))
-            yield new, tensor
+        new = super()._name_here(name, known)
+        half, _, rest = new.partition(".")
+        if new in known or half not in ("encoder", "decoder"):
+            return new
+        prefix = f"{getattr(self, half).base_model_prefix}."
+        other = f"{half}.{rest.removeprefix(prefix) if rest.startswith(prefix) else prefix + rest}"
+        return other if other in known else new
 
     def _is_not_needed(self, name: str) -> bool:
         half, _, rest = name.partition(".")
@@ -535,13 +528,16 @@ def _check_ids(name: str, ids: Tensor, vocabulary: int) -> None:
 def _load_half(role: str, name: Any, arguments: dict[str, Any]) -> PreTrainedModel:
     """Load an encoder or decoder of whatever family its config names."""
     config = arguments.get("config")
-    if config is None:
+    if not isinstance(config, Config):
         name = hub.find(name, arguments)
-        file = config_file(name)
-        values = read_json(file)
+        if isinstance(config, dict):
+            where, values = f"The dict given as {role}_config=", config
+        else:
+            file = config_file(name if config is None else hub.find_beside(name, config))
+            where, values = str(file), read_json(file)
         model_type = values.get("model_type")
         if not isinstance(model_type, str):
-            raise ConfigError(f"{file} has no model_type; expected one of a {role} such as 'vit' or 'gpt2'.")
+            raise ConfigError(f"{where} has no model_type; expected one of a {role} such as 'vit' or 'gpt2'.")
         config = registry.config_class(model_type, role).from_dict(values)
         config.is_decoder = config.add_cross_attention = role == "decoder"
         arguments["config"] = config
