@@ -351,15 +351,79 @@ def test_models_of_other_types(capsys: Captured, source: Path, tmp_path: Path) -
     assert only(tmp_path, "source")
 
 
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"model_type": "blip", "encoder": None}, r"of type 'blip'"),
+        (
+            {"encoder": tiny.VIT | {"model_type": "owlvit"}},
+            "of type 'vision-encoder-decoder', with an encoder of type 'owlvit' and a decoder of type 'trocr'",
+        ),
+    ],
+)
 def test_a_model_that_only_transformers_has(
-    capsys: Captured, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: Captured, source: Path, tmp_path: Path, changes: dict[str, Any], kind: str
 ) -> None:
-    monkeypatch.setattr(AutoModelForVision2Seq, "_class_for", classmethod(lambda *_: None))
-    said = refused(capsys, source, tmp_path / "new")
+    values = json.loads((source / "config.json").read_text()) | changes
+    if values["encoder"] is None:
+        del values["encoder"], values["decoder"]
+    (source / "config.json").write_text(json.dumps(values))
     assert (
-        "is a 'vision-encoder-decoder' model, which this package does not have; it converts vision-encoder-decoder "
-        "models. Load it with transformers, and save it there." in said
+        f"is {kind}, which this package does not have; it converts vision-encoder-decoder models with halves of its "
+        "own. If transformers has it, load it there, and save it with save_pretrained."
+        in refused(capsys, source, tmp_path / "new")
     )
+    assert only(tmp_path, "source")
+
+
+OWN_CODE = """
+from vision2seq import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from .parts.more import LABEL
+
+class OwnConfig(VisionEncoderDecoderConfig):
+    model_type = "own-code"
+
+class OwnModel(VisionEncoderDecoderModel):
+    config_class = OwnConfig
+    label = LABEL
+"""
+
+
+def test_code_of_its_own(capsys: Captured, source: Path, tmp_path: Path) -> None:
+    values = json.loads((source / "config.json").read_text())
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForVision2Seq": "own.OwnModel"}
+    (source / "config.json").write_text(json.dumps(values | {"model_type": "own-code", "auto_map": own}))
+    (source / "own.py").write_text(OWN_CODE)
+    (source / "parts").mkdir()
+    (source / "parts" / "more.py").write_text("LABEL = 'mine'\n")
+    (source / "unrelated.py").write_text("raise SystemExit")
+    said = refused(capsys, source, tmp_path / "new")
+    assert "needs code of its own for AutoConfig, which is not run unless you say so: own.py, parts/more.py of" in said
+    done = account(capsys, source, tmp_path / "new", "--trust-remote-code", "--quiet")
+    assert {name for name in done["written"] if name.endswith(".py")} == {"own.py", "parts/more.py"}
+    model = AutoModelForVision2Seq.from_pretrained(tmp_path / "new", trust_remote_code=True)
+    assert (type(model).__name__, model.label) == ("OwnModel", "mine")
+    assert all(torch.equal(tensor, tiny.model().state_dict()[name]) for name, tensor in model.state_dict().items())
+
+
+def test_code_written_against_transformers(capsys: Captured, source: Path, tmp_path: Path) -> None:
+    values = json.loads((source / "config.json").read_text())
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForVision2Seq": "own.Other"}
+    (source / "config.json").write_text(json.dumps(values | {"model_type": "own-code", "auto_map": own}))
+    (source / "own.py").write_text(OWN_CODE.replace("from .parts.more import LABEL", "LABEL = ''\nclass Other: pass"))
+    said = refused(capsys, source, tmp_path / "new", "--trust-remote-code")
+    assert "brings along is written against transformers; only code written against this package can be" in said
+
+
+def test_a_token(capsys: Captured, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = server.Hub()
+    hub.commit("someone/private", source)
+    hub.repos["someone/private"].token = "hf_mine"
+    with hub.running() as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        assert "not a valid model identifier" in refused(capsys, "someone/private", tmp_path / "new")
+        account(capsys, "someone/private", tmp_path / "new", "--token", "hf_mine", "--quiet")
+    assert same(tmp_path / "new", tiny.model().state_dict())
 
 
 @pytest.mark.parametrize(

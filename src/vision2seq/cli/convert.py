@@ -10,13 +10,14 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vision2seq.errors import (
     CheckpointCorruptError,
     CheckpointNotFoundError,
+    ConfigError,
     OptionError,
     UnsupportedError,
     WeightsMismatchError,
@@ -63,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variant", metavar="V", help="read weights of such names as model.V.safetensors")
     parser.add_argument("--revision", metavar="R", help="a branch, tag or commit of a name on the hub")
     parser.add_argument("--subfolder", metavar="F", help="where in the source the checkpoint is")
+    parser.add_argument(
+        "--token", metavar="T", help="for private names on the hub (default: HF_TOKEN, or who is logged in)"
+    )
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="run the checkpoint's own Python files, if it needs some"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object, with all names")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 
@@ -78,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
         dtype=options.dtype,
         max_shard_size=options.max_shard_size,
         variant=options.variant,
-        finding={"revision": options.revision, "subfolder": options.subfolder},
+        finding={"revision": options.revision, "subfolder": options.subfolder, "token": options.token},
+        trust_remote_code=options.trust_remote_code,
         hidden=True if options.quiet else None,
     )
     if options.json:
@@ -100,6 +108,7 @@ def convert(
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
     finding: dict[str, Any] | None = None,
+    trust_remote_code: bool = False,
     hidden: bool | None = None,
 ) -> dict[str, Any]:
     """Write a checkpoint as safetensors with all that belongs to it, and read it back before it gets its name.
@@ -116,6 +125,7 @@ def convert(
         max_shard_size: Bytes, or a text such as ``"200MB"``.
         variant: Of the source's file names.
         finding: Arguments of `hub.Options`.
+        trust_remote_code: Whether Python files of the checkpoint may be run. They are copied in any case.
         hidden: Whether to hide the progress bars; None does so where there is no terminal.
 
     Returns:
@@ -124,32 +134,45 @@ def convert(
     Raises:
         OptionError: The destination holds something.
         CheckpointNotFoundError: No such source, no weights in it, or no config beside them.
-        UnsupportedError: A model that only transformers has.
+        UnsupportedError: A model that this package does not have.
+        RemoteCodeError: The model needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         WeightsMismatchError: No tensor of the source belongs to the model, or shapes disagree.
         CheckpointCorruptError: What was written reads back otherwise.
     """
     import torch
     from tqdm import tqdm
 
-    from vision2seq import checkpoints, hub
+    from vision2seq import checkpoints, hub, registry
     from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
     from vision2seq.checkpoints.save import parse_size
-    from vision2seq.configuration.base import Config
+    from vision2seq.configuration.base import Config, config_file, read_json
+    from vision2seq.models.base import PreTrainedModel
 
     target = _free(destination)
     parse_size(max_shard_size)
     source = hub.find(name_or_path, dict(finding or {}))
+    place = source if config is None else hub.find_beside(source, config)
     try:
-        loaded = AutoConfig.from_pretrained(source if config is None else hub.find_beside(source, config))
+        loaded = AutoConfig.from_pretrained(place, trust_remote_code=trust_remote_code)
+        if not isinstance(loaded, Config) and "auto_map" not in loaded.to_dict():
+            raise ConfigError(f"{loaded.model_type!r} is of transformers.")
     except CheckpointNotFoundError as error:
         if config is not None or source.file is None:
             raise
         raise CheckpointNotFoundError(f"{error} To convert the file alone, pass --config.") from None
-    model_class = AutoModelForVision2Seq._class_for(loaded)
-    if not isinstance(loaded, Config) or model_class is None:
+    except ConfigError:
+        values = read_json(config_file(place))
+        if registry.knows(values) or not isinstance(values.get("model_type"), str):
+            raise
         raise UnsupportedError(
-            f"{source} is a {getattr(loaded, 'model_type', type(loaded).__name__)!r} model, which this package does "
-            "not have; it converts vision-encoder-decoder models. Load it with transformers, and save it there."
+            f"{source} is {_kind(values)}, which this package does not have; it converts vision-encoder-decoder models "
+            "with halves of its own. If transformers has it, load it there, and save it with save_pretrained."
+        ) from None
+    model_class = AutoModelForVision2Seq._class_for(loaded, trust_remote_code, place)
+    if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
+        raise UnsupportedError(
+            f"The code that {source} brings along is written against transformers; only code written against this "
+            "package can be converted. Load it with transformers, and save it there."
         )
     loaded, _ = model_class._config(source, loaded, (), {})
     argument = None if from_tf or from_flax or variant else checkpoints.framework_argument(source)
@@ -185,9 +208,14 @@ def convert(
         model.save_pretrained(folder, max_shard_size=max_shard_size, state_dict=state)
         for name in CARRIED:
             _carry(source, name, folder)
+        _carry_code(place, folder)
         again, info = model_class.from_pretrained(folder, dtype=wanted, output_loading_info=True)
         _compare(state, again.state_dict(), info["unexpected_keys"], target, lambda items: bar(items, "checking"))
-        written = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        written = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
 
     return {
         "source": str(source),
@@ -231,6 +259,30 @@ def _appearing(target: Path) -> Iterator[Path]:
         folder.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kind(values: Mapping[str, Any]) -> str:
+    """What a config says it is of, with the halves of a pair."""
+    halves = [
+        f"{article} {role} of type {half.get('model_type')!r}"
+        for article, role in (("an", "encoder"), ("a", "decoder"))
+        if isinstance(half := values.get(role), dict)
+    ]
+    return f"of type {values['model_type']!r}" + (f", with {' and '.join(halves)}" if halves else "")
+
+
+def _carry_code(source: Source, folder: Path) -> None:
+    """Copy the Python files that the new configs name, as they do not say where else those are."""
+    from vision2seq.configuration.base import read_json
+    from vision2seq.hub.code import code_beside
+
+    for path in sorted(folder.glob("*.json")):
+        content = read_json(path) if path.name.endswith("config.json") else {}
+        table = content.get("auto_map")
+        references = table.values() if isinstance(table, dict) else ()
+        for name, file in code_beside(source, references).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / name)
 
 
 def _carry(source: Source, name: str, folder: Path) -> None:

@@ -8,13 +8,14 @@ Nothing is written beside them.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.machinery
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +68,26 @@ def named_files(source: Source, reference: Any) -> str:
     """What would be run for a reference, for a message: the names of the files, and where they are."""
     home, module, _ = _home(source, reference)
     return f"{', '.join(sorted(_collect(home, module)))} of {home.where()}"
+
+
+def code_beside(source: Source, references: Iterable[Any]) -> dict[str, Path]:
+    """The files of a checkpoint that references of an ``auto_map`` lead to: what belongs to it if it is copied.
+
+    Args:
+        source: The checkpoint. Nothing of it is run.
+        references: As in `load_class`. What is in another repository, or not there at all, does not count.
+
+    Raises:
+        RemoteCodeError: As in `load_class`.
+    """
+    found: dict[str, Path] = {}
+    for reference in references:
+        for each in reference if isinstance(reference, list | tuple) else (reference,):
+            if each and "--" not in str(each):
+                home, module, _ = _home(source, each)
+                with contextlib.suppress(CheckpointNotFoundError):
+                    found |= _collect(home, module)
+    return found
 
 
 def _home(source: Source, reference: Any) -> tuple[Source, str, str]:
