@@ -123,6 +123,9 @@ STEPS: dict[str, Any] = {
     "xlm-roberta": "vision2seq.engine.bert:step_for",
 }
 
+# What packs a model's weights: called with the model and a precision's name. Loading asks for it.
+PRECISION = "vision2seq.engine.precision:apply"
+
 # What pairs an image processor and a tokenizer: TrOCRProcessor.from_pretrained asks for it.
 LOAD_PROCESSOR = "vision2seq.auto:load_processor"
 

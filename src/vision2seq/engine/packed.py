@@ -11,7 +11,7 @@ O outputs, I inputs, B blocks of 16 outputs, F groups of four inputs.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -64,9 +64,9 @@ class _Packed(nn.Module):
     def __init__(self, outputs: int, inputs: int, kind: str) -> None:
         super().__init__()
         self.outputs, self.inputs, self.kind, self.format = outputs, inputs, kind, self.KINDS[kind]
-        self.scales = self.sums = self.bias = None
         if kind == "bf16":
             self.register_buffer("weight", torch.empty(outputs, inputs, dtype=torch.bfloat16))
+            self.scales = self.sums = None
             return
         blocks = -(-outputs // _BLOCK)
         self.register_buffer("weight", torch.empty(blocks, -(-inputs // _GROUP), _BLOCK, _GROUP, dtype=torch.int8))
@@ -85,6 +85,20 @@ class _Packed(nn.Module):
         if self.scales is None:
             return self.weight.float()
         return unpack(self.weight, self.scales, self.outputs, self.inputs)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Go to another device, but not to another dtype.
+
+        Raises:
+            UnsupportedError: A dtype was asked for.
+        """
+        for buffer in self._buffers.values():
+            if buffer is not None and fn(buffer.new_empty(0)).dtype != buffer.dtype:
+                raise UnsupportedError(
+                    f"Weights that are packed as {self.kind} cannot become another dtype; load the checkpoint that "
+                    "they were made from."
+                )
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> _Packed:
         """Refuse to train.
@@ -151,7 +165,7 @@ class PackedEmbedding(_Packed):
 
     def __init__(self, tokens: int, channels: int, kind: str, scale: float = 1.0) -> None:
         super().__init__(tokens, channels, kind)
-        self.embedding_dim, self.scale = channels, scale
+        self.num_embeddings, self.embedding_dim, self.scale = tokens, channels, scale
 
     def tie(self, linear: PackedLinear) -> None:
         """Use the weights of a layer."""

@@ -38,6 +38,8 @@ def attend(
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", section 3.2.
     """
+    if keys.dtype != query.dtype:  # stored compactly
+        keys, values = keys.to(query.dtype), values.to(query.dtype)
     if not need_weights:
         mixed = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal, scale=scale

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from vision2seq import checkpoints, hub
+from vision2seq import checkpoints, hub, registry
 from vision2seq.configuration.base import Config, merge
 from vision2seq.configuration.generation import IN_MODEL_CONFIGS
 from vision2seq.errors import ConfigError, OptionError, UnsupportedError
@@ -35,6 +36,7 @@ _MORE_OPTIONS = (
     "generation_config",
     "from_tf",
     "from_flax",
+    "precision",
 )
 
 
@@ -64,6 +66,35 @@ def _without_collector() -> Iterator[None]:
     finally:
         if on:
             gc.enable()
+
+
+def _packing(config: Any, options: dict[str, Any], name: str) -> tuple[Callable[[Any], None] | None, bool]:
+    """What packs the weights, or None; and whether they lie packed in the files already.
+
+    Raises:
+        OptionError: A precision and a dtype; or another precision than that of the files.
+        UnsupportedError: Weights that another library has quantised.
+    """
+    precision, dtype = options["precision"], options["dtype"] or options["torch_dtype"]
+    stored = getattr(config, "quantization_config", None)
+    if stored:
+        if not isinstance(stored, dict) or stored.get("quant_method") != "vision2seq":
+            raise UnsupportedError(
+                f"The weights of {name} are quantised (its config has a quantization_config), which is not built in "
+                "this release. Load the checkpoint that they were made from."
+            )
+        if precision not in (None, "auto", stored["precision"]) or dtype:
+            asked = f"precision={precision!r}" if precision else f"dtype={dtype!r}"
+            raise OptionError(
+                f"{name} is packed as {stored['precision']}, which cannot be undone, but {asked} was asked for. Leave "
+                "it out, or load the checkpoint that it was made from."
+            )
+        precision = stored["precision"]
+    if precision is None:
+        return None, False
+    if dtype:
+        raise OptionError(f"precision={precision!r} and dtype={dtype!r} were given; give one of them.")
+    return functools.partial(registry.resolve(registry.PRECISION), precision=precision), bool(stored)
 
 
 class PreTrainedModel(nn.Module):
@@ -132,7 +163,9 @@ class PreTrainedModel(nn.Module):
                 ``"auto"``; default float32), ``device`` or ``device_map`` (a device, or how to spread the model over
                 several, with ``max_memory`` and ``offload_folder``, see `vision2seq.models.devices`), ``variant``,
                 ``use_safetensors``, ``from_tf`` and ``from_flax`` (look for weights of that framework first),
-                ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``);
+                ``ignore_mismatched_sizes``, ``output_loading_info`` (return ``(model, info)``),
+                ``precision`` (``"fp32"``, ``"bf16"``, ``"int8"`` or ``"auto"``: what weights are kept in on the CPU,
+                see `vision2seq.engine.precision`; instead of ``dtype``);
                 any attribute of the config, which is set; dicts meant for sub-configs are merged into them.
 
         Raises:
@@ -149,6 +182,7 @@ class PreTrainedModel(nn.Module):
         check_attention(options["attn_implementation"])
         config, for_init = cls._config(source, config, model_args, kwargs)
         weights = None if given is None else GivenWeights(given)
+        pack, packed = _packing(config, options, source.name)
         if weights is None:
             files = checkpoints.find_weights(
                 source,
@@ -159,10 +193,14 @@ class PreTrainedModel(nn.Module):
             )
         requested = options["dtype"] if options["dtype"] is not None else options["torch_dtype"]
         stored = checkpoints.stored_dtype(files) if weights is None else weights.dtype
-        dtype = _dtype(requested, lambda: config.dtype or stored) or torch.float32
+        # Weights that are to be packed come as they are stored: each layer is packed by itself.
+        dtype = stored if pack is not None else None
+        dtype = dtype or _dtype(requested, lambda: config.dtype or stored) or torch.float32
         converted: list[tuple[str, str]] = []
         with _without_collector():
             model = cls.skeleton(config, *model_args, **for_init)
+            if pack is not None and packed:
+                pack(model)
             place = place_for(**places, size=model.num_parameters() * dtype.itemsize)
             device = place if isinstance(place, torch.device) else torch.device("cpu")
             copied = stored != dtype or device.type != "cpu"
@@ -174,14 +212,17 @@ class PreTrainedModel(nn.Module):
                     else weights,
                     converted,
                 ),
-                dtype=dtype,
+                dtype=None if packed else dtype,
                 device=device,
                 ignore_mismatched_sizes=bool(options["ignore_mismatched_sizes"]),
             )
         config = model.config
         report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
         report.converted_keys = converted + report.converted_keys
-        config.dtype = str(dtype).removeprefix("torch.")
+        if pack is not None and not packed:
+            with torch.no_grad():
+                pack(model)
+        config.dtype = str(model.dtype if pack else dtype).removeprefix("torch.")
         config.name_or_path = source.name
         config._commit_hash = source.commit
         model.eval()
@@ -221,11 +262,6 @@ class PreTrainedModel(nn.Module):
         known = cls.config_class.known_keys() | IN_MODEL_CONFIGS | set(config)
         changes, for_init = sort_out(cls, model_args, named, known, (*_OPTIONS, *_PLACES, *_MORE_OPTIONS))
         merge(config, changes)
-        if getattr(config, "quantization_config", None):
-            raise UnsupportedError(
-                f"The weights of {source.name} are quantised (its config has a quantization_config), which is not "
-                "built in this release. Load the checkpoint that they were made from."
-            )
         return config, for_init
 
     def _renamed(
@@ -310,7 +346,10 @@ class PreTrainedModel(nn.Module):
         """Make the output projection and the token embeddings one matrix, if the config says so."""
         embeddings, head = self.get_input_embeddings(), self.get_output_embeddings()
         if embeddings is not None and head is not None and self.config.tie_word_embeddings:
-            head.weight = embeddings.weight
+            if hasattr(embeddings, "tie"):  # packed
+                embeddings.tie(head)
+            else:
+                head.weight = embeddings.weight
 
     @property
     def device(self) -> torch.device:

@@ -77,6 +77,8 @@ class VisionEncoderDecoderModel(PreTrainedModel):
 
     config_class: ClassVar[Any] = VisionEncoderDecoderConfig
     base_model_prefix: ClassVar[str] = "vision_encoder_decoder"
+    precision: str = "fp32"
+    """What the weights are packed as, see `vision2seq.engine.precision`."""
     encoder: Any
     decoder: Any
 
@@ -259,6 +261,8 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             pooled = rest.pop(0) if rest and isinstance(rest[0], Tensor) else None  # many encoders return none
             encoder_outputs = EncoderOutput(memory, pooled, *rest)
         memory = encoder_outputs[0]
+        if self.precision != "fp32":
+            memory = memory.to(self.encoder.dtype)
         return encoder_outputs, memory if self.enc_to_dec_proj is None else self.enc_to_dec_proj(memory)
 
     def forward(

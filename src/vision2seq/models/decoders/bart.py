@@ -52,6 +52,7 @@ class BartForCausalLM(Decoder):
     """The BART decoder with its projection to the vocabulary."""
 
     config_class: ClassVar[Any] = BartConfig
+    image_projections: ClassVar[str | None] = r"\.encoder_attn\.[kv]_proj$"
     base_model_prefix: ClassVar[str] = "model"
     norm_first: ClassVar[bool] = False
 

@@ -121,6 +121,8 @@ class Decoder(PreTrainedModel):
     """A text decoder with a language-model head; families say how to embed, which layers, and how to end."""
 
     main_input_name: ClassVar[str] = "input_ids"
+    image_projections: ClassVar[str | None] = None
+    """A pattern of the names of the layers that see the image alone, once; None where weights cannot be packed."""
 
     def embed(self, inputs: DecoderInputs) -> Tensor:
         """Token and position embeddings, (B, T, D)."""
@@ -212,12 +214,11 @@ class Decoder(PreTrainedModel):
                 f"{past + length} tokens are more than the {self.max_positions} positions that this decoder has; "
                 "shorten the text, or set max_length accordingly."
             )
-        weight = self.get_input_embeddings().weight
-        mask, causal = decoder_mask(attention_mask, length, past, weight.dtype, weight.device)
+        mask, causal = decoder_mask(attention_mask, length, past, self.dtype, tokens.device)
         memory_mask = None
         if encoder_attention_mask is not None:
-            shown = encoder_attention_mask[:, None, None, :].to(weight.dtype)
-            memory_mask = (1 - shown) * -3.0e38 if weight.dtype.itemsize > 2 else (1 - shown) * -6.0e4
+            shown = encoder_attention_mask[:, None, None, :].to(self.dtype)
+            memory_mask = (1 - shown) * -3.0e38 if self.dtype.itemsize > 2 else (1 - shown) * -6.0e4
         inputs = DecoderInputs(
             input_ids,
             inputs_embeds,

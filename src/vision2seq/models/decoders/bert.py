@@ -258,6 +258,7 @@ class BertLMHeadModel(Decoder):
     """BERT with its language-model head; the others say where their head is and how they count positions."""
 
     config_class: ClassVar[Any] = BertConfig
+    image_projections: ClassVar[str | None] = r"\.crossattention\.self\.(key|value)$"
     base_model_prefix: ClassVar[str] = "bert"
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"cls\.seq_relationship\.", r"discriminator_predictions\.")
     positions_counted: ClassVar[bool] = False

@@ -130,6 +130,7 @@ class GPT2LMHeadModel(Decoder):
     """GPT-2 with its language-model head."""
 
     config_class: ClassVar[Any] = GPT2Config
+    image_projections: ClassVar[str | None] = r"\.crossattention\.c_attn$"
     base_model_prefix: ClassVar[str] = "transformer"
 
     def __init__(self, config: GPT2Config) -> None:

@@ -205,6 +205,7 @@ class TrOCRForCausalLM(Decoder):
     """The TrOCR decoder with its output projection."""
 
     config_class: ClassVar[Any] = TrOCRConfig
+    image_projections: ClassVar[str | None] = r"\.encoder_attn\.[kv]_proj$"
     base_model_prefix: ClassVar[str] = "model"
     _harmless_unexpected: ClassVar[tuple[str, ...]] = (r"embed_positions\._float_tensor$", r"embed_positions\.weights$")
 
