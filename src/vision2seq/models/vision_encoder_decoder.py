@@ -360,6 +360,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         *,
         streamer: Any = None,
         tokenizer: Any = None,
+        constraint: Any = None,
         pixel_values: Tensor | None = None,
         encoder_outputs: Any = None,
         decoder_input_ids: Tensor | None = None,
@@ -376,6 +377,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             prefix_allowed_tokens_fn: Likewise.
             streamer: Likewise.
             tokenizer: Likewise.
+            constraint: What the texts have to be, one of `vision2seq.generation.constraints`; needs ``tokenizer``.
             pixel_values: Instead of ``inputs``.
             encoder_outputs: What the encoder returned, instead of pixels.
             decoder_input_ids: (B, T), what the texts begin with; the start token is put before it if it is not there.
@@ -409,6 +411,7 @@ class VisionEncoderDecoderModel(PreTrainedModel):
             prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
             streamer=streamer,
             tokenizer=tokenizer,
+            constraint=constraint,
         )
         if not config.return_dict_in_generate:
             return output.sequences

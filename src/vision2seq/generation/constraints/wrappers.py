@@ -43,7 +43,7 @@ class Bytewise:
             return None
         if isinstance(begun, int) and begun:
             return inner, begun - 1
-        read = (begun or b"") + bytes([byte])  # type: ignore[operator]
+        read = (begun or b"") + bytes([byte])
         if read not in self._reach:
             self._reach[read] = _reach(read, self.alphabet)
         classes, settled = self._reach[read]
