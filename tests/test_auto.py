@@ -21,7 +21,6 @@ from vision2seq import (
     AutoModelForVision2Seq,
     AutoProcessor,
     AutoTokenizer,
-    DeiTImageProcessor,
     PreTrainedTokenizerFast,
     TrOCRConfig,
     TrOCRProcessor,
@@ -490,14 +489,26 @@ def test_image_processor_without_a_file_is_inferred(own: Path) -> None:
     assert processor.size == {"height": 16, "width": 16}
 
 
-def test_an_inferred_image_processor_makes_what_the_encoder_takes(tmp_path: Path) -> None:
-    changed = {"model_type": "deit", "image_size": [16, 40]}
-    tiny.readable(tmp_path, encoder=changed)
-    (tmp_path / "preprocessor_config.json").unlink()
-    with pytest.warns(UserWarning, match="DeiTImageProcessor for 16x40 pixels"):
+@pytest.mark.parametrize(
+    ("encoder", "expected"),
+    [
+        ("beit", "BeitImageProcessor"),
+        ("clip_vision_model", "CLIPImageProcessor"),
+        ("deit", "DeiTImageProcessor"),
+        ("dinov2", "BitImageProcessor"),
+        ("siglip_vision_model", "SiglipImageProcessor"),
+        ("swin", "ViTImageProcessor"),
+    ],
+)
+def test_an_inferred_image_processor_makes_what_the_encoder_takes(tmp_path: Path, encoder: str, expected: str) -> None:
+    halves = {"encoder": {"model_type": encoder, "image_size": [16, 40]}, "decoder": {"model_type": "gpt2"}}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vision-encoder-decoder", **halves}))
+    with pytest.warns(UserWarning, match=f"{expected} for 16x40 pixels"):
         processor = AutoImageProcessor.from_pretrained(tmp_path)
-    assert type(processor) is DeiTImageProcessor
+    assert type(processor).__name__ == expected
     assert processor(tiny.picture(), return_tensors="pt")["pixel_values"].shape == (1, 3, 16, 40)
+    geometry = processor.geometry(tiny.picture())
+    assert geometry.box_to_original(0, 0, 40, 16) == (0, 0, *tiny.picture().size)  # the whole of it
 
 
 def test_an_option_wins_over_what_is_inferred(own: Path) -> None:

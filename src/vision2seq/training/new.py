@@ -256,9 +256,6 @@ def _image_processor(encoder: Name | None, config: Any, *, keep_aspect: bool) ->
     if keep_aspect:
         return whole_pictures("DonutImageProcessor", height, width)
     if encoder is not None:
-        processor = AutoImageProcessor.from_pretrained(encoder, size={"height": height, "width": width})
-        if getattr(processor, "do_center_crop", False):
-            processor.do_center_crop = False  # to the old size, which need not be the new one
-        return processor
+        return AutoImageProcessor.from_pretrained(encoder, size={"height": height, "width": width})
     name = registry.IMAGE_PROCESSOR_OF_ENCODER.get(config.model_type, "ViTImageProcessor")
     return whole_pictures(name, height, width)
