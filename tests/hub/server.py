@@ -12,6 +12,7 @@ import hashlib
 import http.client
 import json
 import re
+import ssl
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 LARGE = 2**12  # bytes from which a file is kept on the content network
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""For TLS: of 127.0.0.1, vouched for by itself, with its key. `openssl req -x509 -newkey ec … -days 36500` made it."""
 
 
 @dataclass
@@ -100,9 +103,14 @@ class Hub:
 
 
 @contextlib.contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    """Serve on a free port of the loopback device; the port."""
+def serving(handler: type[BaseHTTPRequestHandler], certificate: Path | None = None) -> Iterator[int]:
+    """Serve on a free port of the loopback device, over TLS with a certificate; the port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # The handshake is left to the thread of each connection.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.daemon_threads, server.block_on_close = True, False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -294,7 +302,7 @@ def forward_proxy(hub: Hub) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def web(files: dict[str, bytes], hub: Hub) -> Iterator[str]:
+def web(files: dict[str, bytes], hub: Hub, certificate: Path | None = None) -> Iterator[str]:
     """A plain web server with some files, by path; it knows tags, Range, and the faults of a `Hub`."""
 
     class Handler(_Handler):
@@ -310,5 +318,5 @@ def web(files: dict[str, bytes], hub: Hub) -> Iterator[str]:
             return self.ranged(content, etag, hub.cut.pop(0) if hub.cut else None)
 
     Handler.hub = hub
-    with serving(Handler) as port:
-        yield f"http://127.0.0.1:{port}"
+    with serving(Handler, certificate) as port:
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{port}"

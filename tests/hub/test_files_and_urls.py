@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,40 @@ def test_a_file_by_its_url(site: str, net: server.Hub, tmp_path: Path, name: str
     assert not net.seen
     AutoModelForVision2Seq.from_pretrained(f"{site}/{name}", cache_dir=tmp_path, force_download=True)
     assert len(net.fetched()) == len(set(net.fetched())) == len(fetched)
+
+
+def test_over_tls(folder: Path, net: server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with server.web(files, net, certificate=server.CERTIFICATE) as url:
+        assert url.startswith("https://")
+        with pytest.raises(DownloadError, match="could not be fetched .*certificate"):  # nobody vouches for it
+            hub.find(f"{url}/model.safetensors", {"cache_dir": tmp_path}).named()
+        monkeypatch.setenv("SSL_CERT_FILE", str(server.CERTIFICATE))
+        assert same(AutoModelForVision2Seq.from_pretrained(f"{url}/model.safetensors", cache_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("framework", "path"),
+    [
+        ("tensorflow", "h5/tf_model.h5"),
+        ("tensorflow", "h5-sharded/tf_model.h5.index.json"),
+        ("flax", "msgpack/flax_model.msgpack"),
+    ],
+)
+def test_files_of_other_frameworks_by_url(
+    golden: Callable[[str, str], Path], net: server.Hub, tmp_path: Path, framework: str, path: str
+) -> None:
+    """The config lies beside, or is given."""
+    origin = golden(framework, "vit-gpt2")
+    expected = load_file(origin / "expected.safetensors")
+    files = {each.name: each.read_bytes() for each in (origin / path).parent.iterdir()}
+    config = (origin / "config.json").read_bytes()
+    with server.web(files | {"beside/config.json": config} | {f"beside/{n}": f for n, f in files.items()}, net) as url:
+        for place, given in (("beside/", None), ("", origin / "config.json"), ("", f"{url}/beside/config.json")):
+            model = AutoModelForVision2Seq.from_pretrained(
+                f"{url}/{place}{Path(path).name}", config=given, cache_dir=tmp_path
+            )
+            assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())
 
 
 def test_a_config_by_its_url(site: str, tmp_path: Path) -> None:
