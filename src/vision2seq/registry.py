@@ -79,9 +79,12 @@ IMAGE_PROCESSORS: dict[str, Any] = {
     "ConvNextImageProcessor": f"{_IMAGE}.convnext:ConvNextImageProcessor",
     "DeiTImageProcessor": f"{_IMAGE}.deit:DeiTImageProcessor",
     "DonutImageProcessor": f"{_IMAGE}.donut:DonutImageProcessor",
+    "MangaImageProcessor": f"{_IMAGE}.manga:MangaImageProcessor",
     "NougatImageProcessor": f"{_IMAGE}.nougat:NougatImageProcessor",
     "SiglipImageProcessor": f"{_IMAGE}.vit:SiglipImageProcessor",
+    "TexTellerImageProcessor": f"{_IMAGE}.texteller:TexTellerImageProcessor",
     "ViTImageProcessor": f"{_IMAGE}.vit:ViTImageProcessor",
+    "WhiteCanvasImageProcessor": f"{_IMAGE}.white_canvas:WhiteCanvasImageProcessor",
 }
 # What stands in for a missing preprocessor_config.json.
 IMAGE_PROCESSOR_OF_ENCODER: dict[str, str] = {

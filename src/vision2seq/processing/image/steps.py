@@ -78,17 +78,24 @@ class Window:
         top: The picture's row that becomes the first one; negative for rows of black before the picture.
         left: Likewise for columns.
         shape: Height and width of the window.
+        fill: Instead of black, a value of all bands; of Pillow images only.
     """
 
     top: int
     left: int
     shape: Shape
+    fill: int = 0
 
     def apply(self, picture: Picture) -> Picture:
         """The window."""
         height, width = self.shape
+        if isinstance(picture, Image.Image) and self.fill:
+            filled = Image.new(picture.mode, (width, height), (self.fill,) * len(picture.getbands()))
+            filled.paste(picture, (-self.left, -self.top))
+            return filled
         if isinstance(picture, Image.Image):
             return picture.crop((self.left, self.top, self.left + width, self.top + height))
+        assert not self.fill
         return ops.window(picture, self.top, self.left, height, width)
 
     def follow(self, geometry: Geometry) -> Geometry:
