@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from vision2seq import handover, hub, registry
+from vision2seq import checkpoints, handover, hub, registry
 from vision2seq.configuration.base import CONFIG_NAME, Config, config_file, read_json
 from vision2seq.errors import (
     CheckpointNotFoundError,
@@ -97,7 +97,7 @@ class AutoConfig:
 
         Args:
             pretrained_model_name_or_path: A folder with config.json, a .json file, the name of a bundled model, a name
-                on the hub, or a URL.
+                on the hub, or a URL. Of an original Donut, Nougat or TrOCR, the weights are looked at as well.
             kwargs: Those of `hub.Options`; ``trust_remote_code``; attributes to set; ``return_unused_kwargs=True``
                 returns ``(config, unused)``.
 
@@ -111,6 +111,9 @@ class AutoConfig:
         """
         source = hub.find(pretrained_model_name_or_path, kwargs)
         trusted = bool(kwargs.pop("trust_remote_code", None))
+        values = checkpoints.original_config(source)
+        if values is not None:
+            return _placed(_config_class(values, source.where()).from_dict(values, **kwargs), source)
         file = config_file(source)
         values = read_json(file)
         known = registry.knows(values) or (not trusted and handover.takes(values))
@@ -338,7 +341,7 @@ class AutoImageProcessor:
         kwargs.pop("use_fast", None)
         trusted = bool(kwargs.pop("trust_remote_code", None))
         try:
-            values = read_preprocessor(source)
+            values = checkpoints.original_image_processor(source) or read_preprocessor(source)
         except CheckpointNotFoundError:
             return _inferred_image_processor(source, trusted, kwargs)
         name = values.get("image_processor_type") or values.get("feature_extractor_type")
@@ -490,6 +493,9 @@ class AutoTokenizer:
             own = _own_code(source, values, "AutoTokenizer", trusted, known=True) or registered
             if own is not None:
                 return _from_place(own, source, **kwargs)
+            implied = checkpoints.original_tokenizer(source)
+            if implied:
+                return CLASSES[implied.pop("tokenizer_class")].from_pretrained(source, **{**implied, **kwargs})
             return load_tokenizer(source, _decoder_type(config), **kwargs)
         except TokenizerError as error:
             _own_code(source, values, "AutoTokenizer", trusted, known=False)  # says that there is some
@@ -631,6 +637,7 @@ def _processor_class(source: hub.Source) -> Any:
     from vision2seq.processing.text.files import TOKENIZER_CONFIG
 
     files = (PROCESSOR_NAME, PREPROCESSOR_NAME, TOKENIZER_CONFIG)
-    stated = (_content(source, file).get("processor_class") for file in files)
+    implied = checkpoints.original_image_processor(source) or {}
+    stated = [*(_content(source, file).get("processor_class") for file in files), implied.get("processor_class")]
     known = (registry.PROCESSOR_CLASSES[name] for name in stated if name in registry.PROCESSOR_CLASSES)
     return registry.resolve(next(known, registry.PROCESSOR_CLASSES["TrOCRProcessor"]))

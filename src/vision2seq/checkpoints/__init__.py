@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vision2seq.checkpoints.fill import fill
     from vision2seq.checkpoints.find import WeightFiles, find_weights, framework_argument
+    from vision2seq.checkpoints.original.files import original_config, original_image_processor, original_tokenizer
     from vision2seq.checkpoints.read import framework_name, read_tensors, stored_dtype, stored_dtypes
     from vision2seq.checkpoints.report import LoadingReport
     from vision2seq.checkpoints.save import save_weights
@@ -23,6 +24,9 @@ __all__ = [
     "find_weights",
     "framework_argument",
     "framework_name",
+    "original_config",
+    "original_image_processor",
+    "original_tokenizer",
     "read_tensors",
     "save_weights",
     "stored_dtype",
@@ -36,6 +40,9 @@ _HOMES = {
     "find_weights": "find",
     "framework_argument": "find",
     "framework_name": "read",
+    "original_config": "original.files",
+    "original_image_processor": "original.files",
+    "original_tokenizer": "original.files",
     "read_tensors": "read",
     "save_weights": "save",
     "stored_dtype": "read",

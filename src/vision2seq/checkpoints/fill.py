@@ -20,16 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vision2seq.checkpoints.original import FORMATS
 from vision2seq.checkpoints.report import LoadingReport, mismatch_text, some
 from vision2seq.errors import CheckpointCorruptError, OptionError, UnsupportedError, WeightsMismatchError
 
-# Buffers that old releases wrote and that follow from the config, and heads that this package's models do without.
+# Buffers that old releases wrote and that follow from the config, heads that this package's models do without, and what
+# the models' authors left in their files.
 HARMLESS: tuple[str, ...] = (
     r"\.(attn|crossattention)\.(masked_)?bias$",
     r"masked_bias",
     r"position_ids$",
     r"_float_tensor$",
     r"pooler\.",
+    *dict.fromkeys(pattern for original in FORMATS for pattern in original.table.dropped),
 )
 
 # TensorFlow's names for the two halves of a layer norm, which BERT-era PyTorch files kept.

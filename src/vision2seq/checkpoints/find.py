@@ -13,12 +13,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from vision2seq import hub
 from vision2seq.checkpoints.damage import corrupt
+from vision2seq.checkpoints.original import Original, recognise
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, OptionError, nearest
 
 Format = Literal["safetensors", "pickle", "h5", "bundle", "msgpack"]
@@ -74,12 +75,14 @@ class WeightFiles:
             its index and then its data.
         index: The index file of a sharded checkpoint, else None.
         weight_map: Tensor name → file name relative to the index, for a sharded checkpoint; empty otherwise.
+        original: The format of the models' authors that the tensors are named in; None if that is the standard one.
     """
 
     format: Format
     files: tuple[Path, ...]
     index: Path | None = None
     weight_map: Mapping[str, str] | None = None
+    original: Original | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -135,12 +138,27 @@ def find_weights(
         CheckpointCorruptError: An index that is no index, or that points out of the folder.
         OptionError: A variant that is no part of a name, a ``use_safetensors`` that is not True, False or None, or a
             framework that is not that of the file.
+        UnsupportedError: fairseq's checkpoint of another model than TrOCR.
     """
     check_variant(variant)
     asked = _asked(from_tf, from_flax)
     if use_safetensors not in (True, False, None):
         raise OptionError(f"use_safetensors={use_safetensors!r}; expected True, False or None.")
     source = place if isinstance(place, hub.Source) else _folder(Path(place))
+    found = _find(source, variant, use_safetensors, asked)
+    if found.format not in ("safetensors", "pickle"):
+        return found
+    try:
+        known = recognise(source)
+    except CheckpointCorruptError:
+        known = None  # a file that cannot be read: whoever reads it says so
+    return found if known is None else replace(found, original=known[0])
+
+
+def _find(
+    source: hub.Source, variant: str | None, use_safetensors: bool | None, asked: _Framework | None
+) -> WeightFiles:
+    """See `find_weights`."""
     if source.file is not None:
         return _single(source, source.file, asked)
 
@@ -289,6 +307,9 @@ def _nothing_found(
         message += " There is a pytorch_model.bin: leave use_safetensors=True out to read it."
     if use_safetensors is False and with_variant("model.safetensors", variant) in found:
         message += " There is a model.safetensors: leave use_safetensors=False out to read it."
+    of_fairseq = [name for name in found if name.endswith(".pt")]
+    if of_fairseq:
+        message += f" There is {_some(of_fairseq, 3)}: if that is the checkpoint, pass the path of the file itself."
     for framework in (_TENSORFLOW, _FLAX):
         there = [name for name in found if framework.others.fullmatch(name)]
         there += [name for name in framework.files if "/" in name and source.get(name)]

@@ -10,6 +10,9 @@ Two containers, told apart by their first bytes:
 * zip (torch ≥ 1.6): ``<top>/data.pkl`` plus one entry a storage, stored uncompressed and aligned; mapped, not copied.
 * legacy: five pickles in a row, then the storages; mostly unaligned, therefore read storage by storage.
 
+What fairseq saves is read as well: weights under ``"model"``, and beside them settings as objects of a few harmless
+classes, which stay notes of a name and a state.
+
 Source: the formats as ``torch/serialization.py`` of torch 2.13 writes them; opcodes as in ``pickletools``.
 """
 
@@ -68,6 +71,21 @@ _DTYPES = {
     )
 }
 _ORDERED_DICT = "collections.OrderedDict"
+# Classes of plain data in what fairseq keeps beside the weights: settings, and numbers of numpy's in its statistics.
+_RECORDS = frozenset(
+    (
+        *("argparse.Namespace", "numpy.dtype", "_codecs.encode"),
+        *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
+    )
+)
+_OMEGACONF = "omegaconf."
+_SETTINGS = (_OMEGACONF, "fairseq.dataclass.")
+# Types that omegaconf names beside its values. They can be named, not called.
+_TYPES = frozenset(
+    f"{home}.{name}"
+    for home in ("builtins", "__builtin__")
+    for name in "bool bytes dict float int list long object str tuple unicode".split()
+) | {"typing.Any"}
 _SIZE = "torch.Size"
 _FROM_TYPE = "torch._tensor._rebuild_from_type_v2"
 _TENSOR_CLASSES = ("torch.Tensor", "torch._tensor.Tensor", "torch.nn.parameter.Parameter")
@@ -115,6 +133,17 @@ def pickle_dtypes(path: str | os.PathLike[str]) -> Iterator[torch.dtype]:
         yield stub.dtype
 
 
+def fairseq_settings(path: str | os.PathLike[str]) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """Return what fairseq kept beside the weights, and the names of those. Raises as :func:`read_pickle`.
+
+    Returns:
+        The settings of the model as plain values, empty if it kept none, None if fairseq did not write the file; and
+        the names of all tensors.
+    """
+    archive = _open(Path(path))
+    return archive.settings, tuple(archive.stubs)
+
+
 # --------------------------------------------------------------------------------------------- what a pickle turns into
 
 
@@ -154,12 +183,21 @@ class _Stub:
         return whole.as_strided(self.size, self.stride, self.offset)
 
 
+@dataclass(eq=False)
+class _Record:
+    """An object of a class that is known to be plain data: its name and state; nothing was imported to make it."""
+
+    path: str
+    state: Any = None
+
+
 @dataclass
 class _Archive:
     """What the container says: the tensors, and (offset, length) in the file of every storage's bytes."""
 
     stubs: dict[str, _Stub]
     places: dict[str, tuple[int, int]]
+    settings: dict[str, Any] | None = None  # fairseq's
 
 
 class _Malformed(Exception):
@@ -247,13 +285,13 @@ def _open_zip(path: Path, file: io.BufferedReader) -> _Archive:
         raise UnsupportedError(
             f"{path} was written on a big-endian machine, which is not supported. Save it on another."
         )
-    stubs = _state_dict(path, _run(io.BytesIO(content(f"{top}data.pkl"))))
+    stubs, settings = _state_dict(path, _run(io.BytesIO(content(f"{top}data.pkl"))))
     storages = {}
     for key in {stub.storage.key for stub in stubs.values()}:
         if f"{top}data/{key}" not in places:
             raise _Malformed(f"it has no bytes for storage {key!r}")
         storages[key] = places[f"{top}data/{key}"]
-    return _Archive(stubs, storages)
+    return _Archive(stubs, storages, settings)
 
 
 def _open_legacy(path: Path, file: mmap.mmap) -> _Archive:
@@ -269,12 +307,12 @@ def _open_legacy(path: Path, file: mmap.mmap) -> _Archive:
         raise UnsupportedError(
             f"{path} was written on a big-endian machine, which is not supported. Save it on another."
         )
-    stubs = _state_dict(path, _run(file))
+    storages: dict[str, _Storage] = {}
+    stubs, settings = _state_dict(path, _run(file, storages))
     keys = _run(file)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise _Malformed("it has no list of storages")
 
-    storages = {stub.storage.key: stub.storage for stub in stubs.values()}
     item_sizes = {key: storage.dtype.itemsize for key, storage in storages.items()}
     places: dict[str, tuple[int, int]] = {}
     for key in keys:
@@ -289,18 +327,24 @@ def _open_legacy(path: Path, file: mmap.mmap) -> _Archive:
             raise _Malformed(f"it ends in the middle of storage {key!r}")
         places[key] = (start, length)
         file.seek(start + length)
-    absent = storages.keys() - places.keys()
+    absent = {stub.storage.key for stub in stubs.values()} - places.keys()
     if absent:
         raise _Malformed(f"it has no bytes for storage {min(absent)!r}")
-    return _Archive(stubs, places)
+    return _Archive(stubs, places, settings)
 
 
 # ---------------------------------------------------------------------------------------------------------- the machine
 
 
-def _state_dict(path: Path, value: Any) -> dict[str, _Stub]:
+def _state_dict(path: Path, value: Any) -> tuple[dict[str, _Stub], dict[str, Any] | None]:
+    """The tensors that a file is there for, and the settings beside them if fairseq wrote it."""
     if not isinstance(value, dict):
         raise _Malformed(f"it holds {_kind(value)}")
+    settings = None
+    if isinstance(value.get("model"), dict) and ("args" in value or "cfg" in value):
+        kept = _fields(value.get("args")) or _fields(_fields(value.get("cfg")).get("model"))
+        settings = {name: entry for name, entry in kept.items() if _is_plain(entry)}
+        value = value["model"]
     for name, entry in value.items():
         if isinstance(entry, dict) and entry and all(isinstance(inner, _Stub) for inner in entry.values()):
             raise CheckpointCorruptError(
@@ -310,7 +354,34 @@ def _state_dict(path: Path, value: Any) -> dict[str, _Stub]:
     for name, entry in value.items():
         if not isinstance(name, str) or not isinstance(entry, _Stub):
             raise _Malformed(f"its entry {name!r} is {_kind(entry)}, not a named tensor")
-    return value
+    return value, settings
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What a dict, or an object that stands for one, holds by name; nothing of anything else."""
+    state = value.state if isinstance(value, _Record) else value
+    if isinstance(value, _Record) and isinstance(state, dict) and value.path.startswith(_OMEGACONF):
+        state = state.get("_content")
+    if not isinstance(state, dict):
+        return {}
+    return {name: _value(entry) for name, entry in state.items() if isinstance(name, str)}
+
+
+def _value(entry: Any) -> Any:
+    """A value, taken out of what omegaconf may have put around it."""
+    if isinstance(entry, _Record) and entry.path.startswith(_OMEGACONF) and isinstance(entry.state, dict):
+        if "_val" in entry.state:
+            return entry.state["_val"]
+        content = entry.state.get("_content")
+        return [_value(inner) for inner in content] if isinstance(content, list) else entry
+    return entry
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a setting is a number or a text, or a few of them: all that a model is described with."""
+    if isinstance(value, list | tuple):
+        return all(type(inner) in (str, int, float, bool) for inner in value)
+    return type(value) in (str, int, float, bool, type(None))
 
 
 def _kind(value: Any) -> str:
@@ -318,6 +389,8 @@ def _kind(value: Any) -> str:
         return "a single tensor"
     if isinstance(value, _Name):
         return f"the name {value.path}"
+    if isinstance(value, _Record):
+        return f"a {value.path}"
     return f"a {type(value).__name__}"
 
 
@@ -342,10 +415,10 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def _run(file: io.BytesIO | mmap.mmap) -> Any:
+def _run(file: io.BytesIO | mmap.mmap, storages: dict[str, _Storage] | None = None) -> Any:
     """Execute one pickle from where the file stands; afterwards the file stands behind it.
 
-    Neither kind of file allocates what a pickle claims to hold and does not.
+    Neither kind of file allocates what a pickle claims to hold and does not. ``storages`` gets all that it names.
 
     Raises:
         _Unsafe: It names, calls or builds anything but tensors.
@@ -419,11 +492,16 @@ def _run(file: io.BytesIO | mmap.mmap) -> Any:
             args, function = stack.pop(), stack.pop()
             stack.append(_call(function, _as(tuple, args)))
         elif op == "BUILD":
-            stack.pop()  # the attributes of an OrderedDict (versions of modules): not needed
-            if not isinstance(stack[-1], dict):
+            state = stack.pop()
+            if isinstance(stack[-1], _Record):
+                stack[-1].state = state
+            elif not isinstance(stack[-1], dict):  # an OrderedDict's, the versions of modules, are not needed
                 raise _Unsafe(f"attributes to be set on {_kind(stack[-1])}")
         elif op == "BINPERSID":
-            stack.append(_storage(stack.pop()))
+            storage = _storage(stack.pop())
+            if storages is not None:
+                storages[storage.key] = storage
+            stack.append(storage)
         elif op == "STOP":
             if len(stack) != 1 or stack[0] is _MARK:
                 raise _Malformed("its pickle leaves no single value")
@@ -455,7 +533,8 @@ def _put(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
 def _named(module: str, attribute: str) -> _Name:
     """Allow a name, or refuse it. Nothing is ever imported."""
     path = f"{module}.{attribute}"
-    if path in _CALLS or path in _DTYPES or path in _TENSOR_CLASSES or _storage_dtype(path):
+    known = path in _CALLS or path in _DTYPES or path in _TENSOR_CLASSES or path in _TYPES
+    if known or _is_record(path) or _storage_dtype(path):
         return _Name(path)
     raise _Unsafe(_printable(path))
 
@@ -470,7 +549,13 @@ def _storage_dtype(path: str) -> torch.dtype | None:
     return _STORAGES.get(name) if home in ("torch", "torch.cuda", "torch.storage") else None
 
 
+def _is_record(path: str) -> bool:
+    return path in _RECORDS or path.startswith(_SETTINGS)
+
+
 def _call(function: Any, args: tuple[Any, ...]) -> Any:
+    if isinstance(function, _Name) and _is_record(function.path):
+        return _Record(function.path)
     if not isinstance(function, _Name) or function.path not in _CALLS:
         raise _Unsafe(f"a call of {_kind(function)}")
     try:
@@ -573,6 +658,7 @@ def _size(numbers: Any = ()) -> tuple[Any, ...]:
 
 _CALLS: dict[str, Callable[..., Any]] = {
     _ORDERED_DICT: _ordered_dict,
+    "collections.defaultdict": lambda factory=None: {},
     _SIZE: _size,
     _FROM_TYPE: _from_type,
     "torch._utils._rebuild_tensor": _tensor_v1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def read_tensors(
 
     The tensors are private, copy-on-write views of the mapped files: they may be written to and trained without a file
     ever changing, and cost no memory until they are touched. Those of TensorFlow and Flax are turned as PyTorch has
-    them, which makes them views that are not contiguous.
+    them, which makes them views that are not contiguous; what the models' authors packed is taken apart.
 
     Args:
         files: What :func:`~vision2seq.checkpoints.find.find_weights` found.
@@ -56,10 +56,17 @@ def read_tensors(
         renamed = _NAMES.get(_layout(files, path))
         for name, tensor in read(path, will_copy=will_copy):
             if weight_map.get(name, here) == here:  # a name that two shards hold: the index decides
-                new, tensor = renamed(name, tensor) if renamed else (name, tensor)
-                if new != name and converted is not None:
-                    converted.append((name, new))
-                yield new, tensor
+                held: Iterable[tuple[str, Tensor]]
+                if files.original is not None:
+                    held = files.original.table.renamed(name, tensor)
+                else:
+                    held = (renamed(name, tensor) if renamed else (name, tensor),)
+                for new, part in held:
+                    if new != name and converted is not None:
+                        converted.append((name, new))
+                    yield new, part
+                    del part
+                del held
             del tensor
 
 
@@ -79,7 +86,9 @@ def stored_dtypes(files: WeightFiles) -> Iterator[torch.dtype]:
 
 
 def framework_name(files: WeightFiles) -> str:
-    """Return whose names and layouts the files have: PyTorch, TensorFlow or Flax."""
+    """Return whose names and layouts the files have: PyTorch, TensorFlow, Flax, or the authors' of a model."""
+    if files.original is not None:
+        return files.original.name
     layout = _layout(files, files.files[0])
     return _FRAMEWORKS.get(layout, layout)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from vision2seq.errors import WeightsMismatchError
+
 
 @dataclass
 class LoadingReport:
@@ -40,6 +42,29 @@ class LoadingReport:
             "harmless_keys": list(self.harmless_keys),
             "converted_keys": list(self.converted_keys),
         }
+
+    def refuse_gaps(self, source: str, format_name: str) -> None:
+        """Refuse a file of a foreign format that does not hold just the tensors of the model.
+
+        Whoever writes such a file writes all of it, and training goes on elsewhere: what does not fit is another model.
+
+        Args:
+            source: What to call the files.
+            format_name: What to call their format.
+
+        Raises:
+            WeightsMismatchError: Tensors are missing, or there are some that the model does not have.
+        """
+        parts = []
+        if self.missing_keys:
+            parts.append(f"{len(self.missing_keys)} tensors of the model are missing ({some(self.missing_keys)})")
+        if self.unexpected_keys:
+            parts.append(f"{len(self.unexpected_keys)} are none of the model's ({some(self.unexpected_keys)})")
+        if parts:
+            raise WeightsMismatchError(
+                f"{source} is not complete as a checkpoint of {format_name}: {'; '.join(parts)}. Download it again; a "
+                "model that was changed since cannot be read by anything but its own code."
+            )
 
     def warning_text(self, source: str = "the checkpoint") -> str | None:
         """Return one warning that names everything a user should know, or None if every tensor found its place.

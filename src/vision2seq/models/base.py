@@ -218,6 +218,8 @@ class PreTrainedModel(nn.Module):
             )
         config = model.config
         report.missing_keys = [name for name in report.missing_keys if not model._is_not_needed(name)]
+        if weights is None and files.original is not None:
+            report.refuse_gaps(source.name, files.original.name)
         report.converted_keys = converted + report.converted_keys
         if pack is not None and not packed:
             with torch.no_grad():
@@ -248,7 +250,12 @@ class PreTrainedModel(nn.Module):
         if isinstance(config, Config):
             config = config.copy()
         elif config is None or isinstance(config, str | os.PathLike):
-            config = cls.config_class.from_pretrained(source if config is None else hub.find_beside(source, config))
+            place = source if config is None else hub.find_beside(source, config)
+            values = checkpoints.original_config(place)
+            if values is not None and values["model_type"] == cls.config_class.model_type:
+                config = cls.config_class.from_dict(values)
+            else:
+                config = cls.config_class.from_pretrained(place)
         elif isinstance(config, dict):
             config = cls.config_class.from_dict(config)
         else:
@@ -405,7 +412,7 @@ def _source(name: Any, config: Any, state_dict: Any, arguments: dict[str, Any]) 
             "from_pretrained(None, …) has no files to read, so it needs both config= and state_dict=. Pass them, or a "
             "folder or name as the first argument."
         )
-    return hub.Source("", Path(os.devnull), None, hub.Options.take(arguments))
+    return hub.nowhere(arguments)
 
 
 def _dtype(value: Any, auto: Any) -> torch.dtype | None:
