@@ -25,6 +25,7 @@ ROWS = [
     ["compat"],
     ["engine"],
     ["reading"],
+    ["locate"],
     ["reader"],
     ["image_to_text"],
     ["training"],

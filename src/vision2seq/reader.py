@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,9 +21,11 @@ from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, UnsupportedError
 from vision2seq.generation import iterate
 from vision2seq.generation.stopping import REPETITION, repeated_tail
+from vision2seq.locate import check_locatable, locate_tokens
+from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.read import is_array, load_image
 from vision2seq.processing.text.streaming import IncrementalDecoder
-from vision2seq.reading import Alternative, Reading, Token, words_of
+from vision2seq.reading import Alternative, Box, Reading, Token, words_of
 
 DEFAULT_MODEL = "printed-line"
 _OWN_OPTIONS = ("max_pixels", "allow_url")
@@ -31,12 +33,18 @@ _OWN_OPTIONS = ("max_pixels", "allow_url")
 
 @dataclass(slots=True)
 class _Answer:
-    """A text as the model gives it: ids and log-probabilities without the prompt, the end token included."""
+    """A text as the model gives it: ids and log-probabilities without the prompt, the end token included.
 
+    What each token adds to the text, and where that stands, is known of an image's best answer only.
+    """
+
+    given: list[int]
     ids: list[int]
     logprobs: list[float]
     reason: str
     score: float
+    pieces: list[str] = field(default_factory=list)
+    boxes: list[Box | None] | None = None
 
 
 class Reader:
@@ -93,7 +101,13 @@ class Reader:
         return cls(model, AutoProcessor.from_pretrained(source, **trust), batch_size=batch_size, **options)
 
     def read(
-        self, images: Any, *, batch_size: int | None = None, alternatives: int | None = None, **options: Any
+        self,
+        images: Any,
+        *,
+        batch_size: int | None = None,
+        locate: bool = False,
+        alternatives: int | None = None,
+        **options: Any,
     ) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
 
@@ -101,6 +115,8 @@ class Reader:
             images: A path, bytes, file object, Pillow image, array (H, W), (H, W, C) or (C, H, W), or tensor; or an
                 iterable of these, which is consumed a batch at a time.
             batch_size: Instead of the reader's own.
+            locate: Tell where in the image each token and word was read from: see `vision2seq.locate`. Costs another
+                pass of the decoder over the text.
             alternatives: How many of the likeliest texts to tell, the best included. They come from beam search with
                 at least as many beams, or from sampling where ``do_sample`` is set.
             options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
@@ -111,6 +127,7 @@ class Reader:
         Raises:
             ImageError: No image at all.
             OptionError: An option that cannot be honoured.
+            UnsupportedError: ``locate`` with a model or an image processor that cannot tell.
         """
         size = self.batch_size if batch_size is None else _checked_count("batch_size", batch_size)
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
@@ -122,12 +139,14 @@ class Reader:
             )
         if alternatives is not None:
             options |= self._for_alternatives(_checked_count("alternatives", alternatives), options)
+        if locate:
+            check_locatable(self.model, self.processor.image_processor)
         # The first image is asked for at once, so that a wrong call fails where it is made.
         sources = iter([images] if is_single(images) else images)
         first = list(itertools.islice(sources, 1))
         if not first:
             raise ImageError("No image was given: the list is empty. Expected at least one.")
-        return self._readings(itertools.chain(first, sources), size, loading, options)
+        return self._readings(itertools.chain(first, sources), size, loading, locate, options)
 
     def _for_alternatives(self, count: int, options: dict[str, Any]) -> dict[str, Any]:
         """Options of generation that give so many texts an image."""
@@ -137,25 +156,32 @@ class Reader:
         return {"num_return_sequences": count, "num_beams": max(count, options.get("num_beams", config.num_beams) or 1)}
 
     def _readings(
-        self, sources: Iterator[Any], size: int, loading: dict[str, Any], options: dict[str, Any]
+        self, sources: Iterator[Any], size: int, loading: dict[str, Any], locate: bool, options: dict[str, Any]
     ) -> Iterator[Reading]:
         while batch := list(itertools.islice(sources, size)):
-            yield from self._batch(batch, loading, options)
+            yield from self._batch(batch, loading, locate, options)
 
-    def _batch(self, sources: list[Any], loading: dict[str, Any], options: dict[str, Any]) -> list[Reading]:
+    def _batch(
+        self, sources: list[Any], loading: dict[str, Any], locate: bool, options: dict[str, Any]
+    ) -> list[Reading]:
         began = time.perf_counter()
         prepared: dict[int, torch.Tensor] = {}
+        maps: dict[int, Geometry] = {}
         errors: dict[int, str] = {}
         for place, source in enumerate(sources):
             try:
-                prepared[place] = self.prepare(source, **loading)
+                image = load_image(source, **loading)
+                prepared[place] = self.prepare(image, **loading)
+                if locate:
+                    maps[place] = self.processor.image_processor.geometry(image)
             except (ImageError, OSError) as error:
                 errors[place] = str(error)
         answers: dict[int, list[_Answer]] = {}
         # A processor that does not resize makes pictures of several sizes: each size is a batch of its own.
         for places in _by_shape(prepared):
             try:
-                found = self._generated(torch.stack([prepared[place] for place in places]), options)
+                pixels = torch.stack([prepared[place] for place in places])
+                found = self._generated(pixels, [maps[place] for place in places] if locate else None, options)
             except ImageError as error:  # of a size that the model cannot take
                 errors.update(dict.fromkeys(places, str(error)))
                 continue
@@ -170,12 +196,20 @@ class Reader:
                 readings.append(self._reading(answers[place], each, name))
         return readings
 
-    def _generated(self, pixels: torch.Tensor, options: dict[str, Any]) -> list[list[_Answer]]:
-        """For each image of (B, C, H, W) the texts that were found, the best first."""
+    def _generated(
+        self, pixels: torch.Tensor, maps: list[Geometry] | None, options: dict[str, Any]
+    ) -> list[list[_Answer]]:
+        """For each image of (B, C, H, W) the texts that were found, the best first; with maps also its place."""
+        memory: torch.Tensor | None = None
+        if maps is not None:  # what the decoder looked at is needed twice
+            stretch = {name: options[name] for name in ("interpolate_pos_encoding",) if name in options}
+            with torch.no_grad():
+                encoded, memory = self.model.encode(pixels.to(self.model.device), **stretch)
+            options = {**options, "encoder_outputs": encoded}
         output = self.model.generate(pixels, return_dict_in_generate=True, tokenizer=self.tokenizer, **options)
         skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
         answers = [
-            _Answer(ids[skipped : skipped + len(logprobs)], logprobs, reason, score)
+            _Answer(ids[:skipped], ids[skipped : skipped + len(logprobs)], logprobs, reason, score)
             for ids, logprobs, reason, score in zip(
                 output.sequences.tolist(),
                 output.token_logprobs,
@@ -185,15 +219,20 @@ class Reader:
             )
         ]
         each = len(answers) // len(pixels)
-        return [
-            sorted(answers[first : first + each], key=lambda answer: -answer.score)
-            for first in range(0, len(answers), each)
-        ]
+        found = []
+        for row in range(len(pixels)):
+            found.append(sorted(answers[row * each : (row + 1) * each], key=lambda answer: -answer.score))
+            best = found[-1][0]
+            best.pieces = self._pieces_of(best.ids)
+            if maps is not None and memory is not None:
+                ids, size = best.given + best.ids, (pixels.shape[2], pixels.shape[3])
+                best.boxes = locate_tokens(self.model, memory[row : row + 1], size, ids, best.pieces, maps[row])
+        return found
 
     def _reading(self, answers: list[_Answer], seconds: float, source: str | None) -> Reading:
         best = answers[0]
         probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
-        tokens = tuple(map(Token, best.ids, self._pieces_of(best.ids), probabilities))
+        tokens = tuple(map(Token, best.ids, best.pieces, probabilities, best.boxes or itertools.repeat(None)))
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
         others = [Alternative(self._text(a.ids), a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers]
         return Reading(
