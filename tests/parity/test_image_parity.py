@@ -22,7 +22,7 @@ from vision2seq.errors import OptionError
 transformers = pytest.importorskip("transformers")
 torch.set_num_threads(1)
 
-NAMES = sorted(registry.IMAGE_PROCESSORS)
+NAMES = [name for name in sorted(registry.IMAGE_PROCESSORS) if hasattr(transformers, name)]
 ONTO_CANVAS = ("DonutImageProcessor", "NougatImageProcessor")
 BY_EDGE = ("BitImageProcessor", "CLIPImageProcessor", "ConvNextImageProcessor")
 OLD_NAMES = [name for name in vision2seq.__all__ if name.endswith("FeatureExtractor")]
@@ -76,6 +76,7 @@ VALUES: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_defaults(name: str) -> None:
+    assert len(NAMES) >= 9
     ours, theirs = processors(name, {})
     assert json.loads(ours.to_json_string()) == json.loads(theirs.to_json_string())
 
@@ -87,6 +88,11 @@ def test_sizes_and_orientations(name: str, shape: tuple[int, int]) -> None:
     agree(name, image)
     agree(name, image, **sized(name, 384, 384))
     agree(name, image, **sized(name, 30, 70))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ONTO_CANVAS])
+def test_large_pictures(name: str) -> None:
+    agree(name, [Image.fromarray(pixels(1300, 1700)), Image.fromarray(pixels(2000, 110))])
 
 
 @pytest.mark.parametrize("name", OLD_NAMES)
@@ -210,6 +216,11 @@ FILES: list[dict[str, Any]] = [
     {"image_processor_type": "DeiTImageProcessor", "size": None, "crop_size": None, "image_mean": None},
     {"feature_extractor_type": "BeitFeatureExtractor", "size": 60, "crop_size": 50, "do_center_crop": False},
     {"image_processor_type": "BeitImageProcessor", "size": [60, 70], "do_reduce_labels": True, **IMAGENET},
+    {"feature_extractor_type": "ViTFeatureExtractor", "size": 48, "max_size": 60, "_max_size": 60, "reduce_labels": 1},
+    {
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "size": {"shortest_edge": 40, "longest_edge": 50},
+    },
     {  # as CLIP's first files
         "crop_size": 60,
         "do_center_crop": True,
