@@ -212,9 +212,8 @@ class AutoModelForVision2Seq:
         """
         trusted = bool(kwargs.pop("trust_remote_code", None))
         config = kwargs.pop("config", None)
-        if pretrained_model_name_or_path is None and isinstance(config, Config):  # with state_dict=, or it will say so
-            return cls._class_for(config, False).from_pretrained(None, *model_args, config=config, **kwargs)
-        source = hub.find(pretrained_model_name_or_path, kwargs)
+        in_hand = pretrained_model_name_or_path is None and config is not None  # and state_dict=, or it will be told
+        source = hub.nowhere(kwargs) if in_hand else hub.find(pretrained_model_name_or_path, kwargs)
         if isinstance(config, dict):
             known = _config_class if not handover.takes(config) else handover.config_class
             config = known(config, "The dict given as config=").from_dict(config)
@@ -222,9 +221,9 @@ class AutoModelForVision2Seq:
             place = source if config is None else hub.find_beside(source, config)
             config = AutoConfig.from_pretrained(place, trust_remote_code=trusted)
         config = _ours(config)
-        chosen = cls._class_for(config, trusted, source)
+        chosen = cls._class_for(config, trusted, None if in_hand else source)
         if isinstance(config, Config) and chosen is not None and hasattr(chosen, "skeleton"):
-            return chosen.from_pretrained(source, *model_args, config=config, **kwargs)
+            return chosen.from_pretrained(None if in_hand else source, *model_args, config=config, **kwargs)
         config = copy.deepcopy(config)
         for name in [name for name in kwargs if hasattr(config, name) and name not in _NOT_OF_THE_CONFIG]:
             setattr(config, name, kwargs.pop(name))

@@ -23,6 +23,34 @@ from vision2seq import hub
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError
 
 CONFIG_NAME = "config.json"
+IN_MODEL_CONFIGS = {
+    "max_length",
+    "min_length",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "output_scores",
+    "return_dict_in_generate",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "remove_invalid_values",
+    "suppress_tokens",
+    "exponential_decay_length_penalty",
+    "begin_suppress_tokens",
+    "num_beam_groups",
+    "diversity_penalty",
+}
+"""Keys that the reference's model configs used to carry; changing one there still steers generation."""
 
 _ABOUT_THE_CLASS = {"model_type", "attribute_map"}
 # Where this copy was loaded from is no property of the model: transformers does not write it either.
@@ -240,10 +268,12 @@ class Config:
         Args:
             values: What a config.json holds.
             return_unused_kwargs: Return ``(config, unused)``.
-            changes: Keys to set afterwards. Those that are no attribute of the config are unused.
+            changes: Keys to set afterwards. Those that are no attribute of the config, nor such as steer generation,
+                are unused.
         """
         config = cls(**copy.deepcopy(dict(values)))
-        used = {key: value for key, value in changes.items() if hasattr(config, key) or key in cls.known_keys()}
+        known = cls.known_keys() | IN_MODEL_CONFIGS
+        used = {key: value for key, value in changes.items() if hasattr(config, key) or key in known}
         merge(config, used)
         unused = {key: value for key, value in changes.items() if key not in used}
         return (config, unused) if return_unused_kwargs else config

@@ -22,42 +22,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from vision2seq import hub
-from vision2seq.configuration.base import Config, read_json, write_json
+from vision2seq.configuration.base import IN_MODEL_CONFIGS, Config, read_json, write_json
 from vision2seq.errors import ConfigError, OptionError, UnknownOptionError, UnsupportedError, nearest
 
 GENERATION_CONFIG_NAME = "generation_config.json"
 
 _OLD_DEFAULT_LENGTH = 20
 """Old releases of transformers wrote this default into each config.json, so there it says nothing about a length."""
-
-IN_MODEL_CONFIGS = {
-    "max_length",
-    "min_length",
-    "do_sample",
-    "early_stopping",
-    "num_beams",
-    "temperature",
-    "top_k",
-    "top_p",
-    "typical_p",
-    "repetition_penalty",
-    "length_penalty",
-    "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size",
-    "bad_words_ids",
-    "num_return_sequences",
-    "output_scores",
-    "return_dict_in_generate",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "remove_invalid_values",
-    "suppress_tokens",
-    "exponential_decay_length_penalty",
-    "begin_suppress_tokens",
-    "num_beam_groups",
-    "diversity_penalty",
-}
-"""Keys that the reference's model configs used to carry; changing one there still steers generation."""
 
 _ONLY_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 _TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

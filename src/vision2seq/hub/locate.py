@@ -67,6 +67,11 @@ def find(name_or_path: Any, arguments: dict[str, Any] | None = None) -> Source:
     )
 
 
+def nowhere(arguments: dict[str, Any]) -> Source:
+    """A place without files, for callers who have them in hand; arguments as in `find`."""
+    return Source("", Path(os.devnull), None, Options.take(arguments))
+
+
 def locate(name_or_path: Any, arguments: dict[str, Any] | None = None) -> Path:
     """The folder (or single file) that a name or path means, as `find` does.
 

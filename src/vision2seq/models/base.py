@@ -18,8 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from vision2seq import checkpoints, hub, registry
-from vision2seq.configuration.base import Config, merge
-from vision2seq.configuration.generation import IN_MODEL_CONFIGS
+from vision2seq.configuration.base import IN_MODEL_CONFIGS, Config, merge
 from vision2seq.errors import ConfigError, OptionError, UnsupportedError
 from vision2seq.models.arguments import GivenWeights, check_attention, refuse_what_is_absent, sort_out
 from vision2seq.models.devices import Spread, device_of, place_for, whole_state
