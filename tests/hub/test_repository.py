@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -544,23 +544,38 @@ def test_a_full_disk(net: server.Hub, cache: Path) -> None:
     assert not left
 
 
-def test_a_read_only_cache(net: server.Hub, cache: Path) -> None:
+@pytest.fixture
+def read_only(cache: Path) -> Iterator[Callable[[], None]]:
+    """What makes the cache read-only, for root as well."""
+    made: list[list[str]] = []
+
+    def close() -> None:
+        filled = cache.with_name("filled")
+        cache.rename(filled)
+        if mounted(cache, "size=1m"):
+            made.append(["umount", str(cache)])
+            shutil.copytree(filled, cache, symlinks=True, dirs_exist_ok=True)
+            subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
+        elif os.geteuid():
+            cache.rmdir()
+            filled.rename(cache)
+            made.append(["chmod", "-R", "u+w", str(cache)])
+            subprocess.run(["chmod", "-R", "a-w", str(cache)], check=True)
+        else:
+            pytest.skip("root cannot be kept from writing where no file system can be mounted")
+
+    yield close
+    for command in made:
+        subprocess.run(command, check=True)
+
+
+def test_a_read_only_cache(net: server.Hub, cache: Path, read_only: Callable[[], None]) -> None:
     AutoConfig.from_pretrained(ID, cache_dir=cache)
-    filled = cache.with_name("filled")
-    cache.rename(filled)
-    if not mounted(cache, "size=1m"):
-        pytest.skip("a read-only file system cannot be mounted here")
-    try:
-        shutil.copytree(filled, cache, symlinks=True, dirs_exist_ok=True)
-        subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
-        assert AutoConfig.from_pretrained(ID, cache_dir=cache).encoder
-        net.commit(ID, {"config.json": (snapshot(cache) / "config.json").read_bytes()}, "other")
-        with pytest.raises(
-            DownloadError, match=r"cannot be written to the cache.*Pass a cache_dir that can be written"
-        ):
-            AutoModelForVision2Seq.from_pretrained(ID, cache_dir=cache)
-    finally:
-        subprocess.run(["umount", str(cache)], check=True)
+    read_only()
+    assert AutoConfig.from_pretrained(ID, cache_dir=cache).encoder
+    net.commit(ID, {"config.json": (snapshot(cache) / "config.json").read_bytes()}, "other")
+    with pytest.raises(DownloadError, match=r"cannot be written to the cache.*Pass a cache_dir that can be written"):
+        AutoModelForVision2Seq.from_pretrained(ID, cache_dir=cache)
 
 
 # ---------------------------------------------------------------------------------------------------------- bad content
