@@ -24,7 +24,7 @@ ROWS = [
     ["auto"],
     ["compat"],
     ["engine"],
-    ["reading"],
+    ["presets", "reading", "tasks"],
     ["locate"],
     ["reader"],
     ["image_to_text"],

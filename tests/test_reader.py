@@ -248,6 +248,7 @@ def test_a_reading_is_plain_data(reader: Reader, pictures: list[Image.Image]) ->
         "error",
         "repetition",
         "alternatives",
+        "data",
     ]
     assert values["tokens"][0] == {
         "id": reading.tokens[0].id,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vision2seq import hub
+from vision2seq import hub, presets, tasks
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, UnsupportedError
 from vision2seq.generation import iterate
@@ -29,6 +29,16 @@ from vision2seq.reading import Alternative, Box, Reading, Token, words_of
 
 DEFAULT_MODEL = "printed-line"
 _OWN_OPTIONS = ("max_pixels", "allow_url")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one call of `Reader.read` asks for: about loading, where texts stand, generation, and the task."""
+
+    loading: dict[str, Any]
+    locate: bool
+    options: dict[str, Any]
+    asked: tasks.Asked | None
 
 
 @dataclass(slots=True)
@@ -54,13 +64,24 @@ class Reader:
         model: A `VisionEncoderDecoderModel`; None loads the bundled one, for printed lines of English.
         processor: What prepares its images and decodes its ids; None loads the bundled one.
         batch_size: Images that go through the model together.
+        task: What a model with several tasks is asked unless a call says, such as ``"docvqa"``; see `tasks`.
+        preset: What is done with texts besides, such as ``"manga-ocr"``; see `presets`.
         options: Options of generation for every call, such as ``num_beams=4``.
 
     Raises:
-        OptionError: Only one of model and processor.
+        OptionError: Only one of model and processor; an unknown preset.
     """
 
-    def __init__(self, model: Any = None, processor: Any = None, *, batch_size: int = 8, **options: Any) -> None:
+    def __init__(
+        self,
+        model: Any = None,
+        processor: Any = None,
+        *,
+        batch_size: int = 8,
+        task: str | None = None,
+        preset: str | None = None,
+        **options: Any,
+    ) -> None:
         if (model is None) != (processor is None):
             missing = "processor" if processor is None else "model"
             raise OptionError(
@@ -71,6 +92,8 @@ class Reader:
             processor = AutoProcessor.from_pretrained(DEFAULT_MODEL)
         self.model = model
         self.processor = processor
+        self.task = task
+        self.preset = None if preset is None else presets.named(preset)
         self.batch_size = _checked_count("batch_size", batch_size)
         self.options = options
 
@@ -83,6 +106,8 @@ class Reader:
         device: Any = None,
         dtype: Any = None,
         trust_remote_code: bool = False,
+        task: str | None = None,
+        preset: str | None = None,
         **options: Any,
     ) -> Reader:
         """Load a model and its processor from one place.
@@ -93,12 +118,19 @@ class Reader:
             device: Such as ``"cuda"``; the CPU if not given.
             dtype: Such as ``"bfloat16"``; float32 if not given.
             trust_remote_code: Whether code that the checkpoint brings along may be run.
+            task: What a model with several tasks is asked unless a call says, such as ``"docvqa"``. None is the one
+                that the checkpoint was made for, if that shows; ``"none"`` is none.
+            preset: What its own package does to images and texts, such as ``"texteller"``. None is what its files give
+                away; ``"none"`` is none.
             options: Those of `hub.Options`, such as ``revision``; options of generation for every call.
         """
         source = hub.find(name_or_path, options)
         trust = {"trust_remote_code": trust_remote_code}
+        chosen = presets.find(source, preset)
         model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype, **trust)
-        return cls(model, AutoProcessor.from_pretrained(source, **trust), batch_size=batch_size, **options)
+        processor = (AutoProcessor.from_pretrained if chosen is None else chosen.processor)(source, **trust)
+        name = None if chosen is None else chosen.name
+        return cls(model, processor, batch_size=batch_size, task=task, preset=name, **options)
 
     def read(
         self,
@@ -107,6 +139,8 @@ class Reader:
         batch_size: int | None = None,
         locate: bool = False,
         alternatives: int | None = None,
+        task: str | None = None,
+        question: str | None = None,
         **options: Any,
     ) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
@@ -119,6 +153,8 @@ class Reader:
                 pass of the decoder over the text.
             alternatives: How many of the likeliest texts to tell, the best included. They come from beam search with
                 at least as many beams, or from sampling where ``do_sample`` is set.
+            task: Instead of the reader's own; a reading's ``data`` are then the fields of the answer.
+            question: For tasks that answer one, about each of the images.
             options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
 
         Yields:
@@ -131,7 +167,7 @@ class Reader:
         """
         size = self.batch_size if batch_size is None else _checked_count("batch_size", batch_size)
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
-        options = {"stop_on_repetition": True, **self.options, **options}
+        options, asked = self._settled({"stop_on_repetition": True, **self.options, **options}, task, question)
         if options.get("num_return_sequences", 1) != 1:
             raise OptionError(
                 f"A Reader gives one reading an image; alternatives={options['num_return_sequences']} adds other texts "
@@ -146,7 +182,30 @@ class Reader:
         first = list(itertools.islice(sources, 1))
         if not first:
             raise ImageError("No image was given: the list is empty. Expected at least one.")
-        return self._readings(itertools.chain(first, sources), size, loading, locate, options)
+        return self._readings(itertools.chain(first, sources), size, _Call(loading, locate, options, asked))
+
+    def _settled(
+        self, options: dict[str, Any], task: str | None, question: str | None
+    ) -> tuple[dict[str, Any], tasks.Asked | None]:
+        """The options of a call with what its task and the preset add, and what is asked."""
+        config = self.model.generation_config.following(self.model.config)
+        task = self.task if task is None else task
+        if task is None and options.get("decoder_input_ids") is not None:  # somebody has a prompt of their own
+            task = tasks.NONE
+        start = options.get("decoder_start_token_id", config.decoder_start_token_id)
+        asked = tasks.ask(self.tokenizer, task, question, start)
+        added = {} if self.preset is None else self.preset.options(self.tokenizer)
+        if "max_new_tokens" in added:
+            added["max_new_tokens"] = min(added["max_new_tokens"], self.model.decoder.max_positions - 1)
+            if "max_length" in options:
+                del added["max_new_tokens"]
+        if asked is not None:
+            added |= asked.options(self.tokenizer)
+        if options.get("generation_config") is not None:  # which says all
+            added = {}
+        if asked is not None:
+            options = {**options, "decoder_input_ids": torch.tensor([asked.ids])}
+        return {**added, **options}, asked
 
     def _for_alternatives(self, count: int, options: dict[str, Any]) -> dict[str, Any]:
         """Options of generation that give so many texts an image."""
@@ -155,24 +214,20 @@ class Reader:
             return {"num_return_sequences": count}
         return {"num_return_sequences": count, "num_beams": max(count, options.get("num_beams", config.num_beams) or 1)}
 
-    def _readings(
-        self, sources: Iterator[Any], size: int, loading: dict[str, Any], locate: bool, options: dict[str, Any]
-    ) -> Iterator[Reading]:
+    def _readings(self, sources: Iterator[Any], size: int, call: _Call) -> Iterator[Reading]:
         while batch := list(itertools.islice(sources, size)):
-            yield from self._batch(batch, loading, locate, options)
+            yield from self._batch(batch, call)
 
-    def _batch(
-        self, sources: list[Any], loading: dict[str, Any], locate: bool, options: dict[str, Any]
-    ) -> list[Reading]:
+    def _batch(self, sources: list[Any], call: _Call) -> list[Reading]:
         began = time.perf_counter()
         prepared: dict[int, torch.Tensor] = {}
         maps: dict[int, Geometry] = {}
         errors: dict[int, str] = {}
         for place, source in enumerate(sources):
             try:
-                image = load_image(source, **loading)
-                prepared[place] = self.prepare(image, **loading)
-                if locate:
+                image = load_image(source, **call.loading)
+                prepared[place] = self.prepare(image, **call.loading)
+                if call.locate:
                     maps[place] = self.processor.image_processor.geometry(image)
             except (ImageError, OSError) as error:
                 errors[place] = str(error)
@@ -181,7 +236,8 @@ class Reader:
         for places in _by_shape(prepared):
             try:
                 pixels = torch.stack([prepared[place] for place in places])
-                found = self._generated(pixels, [maps[place] for place in places] if locate else None, options)
+                where = [maps[place] for place in places] if call.locate else None
+                found = self._generated(pixels, where, call.options)
             except ImageError as error:  # of a size that the model cannot take
                 errors.update(dict.fromkeys(places, str(error)))
                 continue
@@ -193,7 +249,7 @@ class Reader:
             if place in errors:
                 readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
             else:
-                readings.append(self._reading(answers[place], each, name))
+                readings.append(self._reading(answers[place], each, name, call.asked))
         return readings
 
     def _generated(
@@ -206,6 +262,9 @@ class Reader:
             with torch.no_grad():
                 encoded, memory = self.model.encode(pixels.to(self.model.device), **stretch)
             options = {**options, "encoder_outputs": encoded}
+        prompt = options.get("decoder_input_ids")
+        if isinstance(prompt, torch.Tensor) and len(prompt) == 1:  # one for all images
+            options = {**options, "decoder_input_ids": prompt.expand(len(pixels), -1)}
         output = self.model.generate(pixels, return_dict_in_generate=True, tokenizer=self.tokenizer, **options)
         skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
         answers = [
@@ -229,14 +288,19 @@ class Reader:
                 best.boxes = locate_tokens(self.model, memory[row : row + 1], size, ids, best.pieces, maps[row])
         return found
 
-    def _reading(self, answers: list[_Answer], seconds: float, source: str | None) -> Reading:
+    def _reading(
+        self, answers: list[_Answer], seconds: float, source: str | None, asked: tasks.Asked | None
+    ) -> Reading:
         best = answers[0]
         probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
         tokens = tuple(map(Token, best.ids, best.pieces, probabilities, best.boxes or itertools.repeat(None)))
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        others = [Alternative(self._text(a.ids), a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers]
+        text, data = self._told(best.ids, asked)
+        others = [
+            Alternative(self._told(a.ids, asked)[0], a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers
+        ]
         return Reading(
-            self._text(best.ids),
+            text,
             confidence,
             tokens,
             best.reason,
@@ -246,10 +310,16 @@ class Reader:
             score=best.score,
             repetition=best.reason == REPETITION or repeated_tail(self._spoken(best.ids)) > 0,
             alternatives=tuple(others) if len(others) > 1 else (),
+            data=data,
         )
 
-    def _text(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+    def _told(self, ids: list[int], asked: tasks.Asked | None) -> tuple[str, Any]:
+        """The text of a reading, and the fields of a task."""
+        if asked is not None:
+            fields = asked.fields(self.tokenizer, ids)
+            return asked.text(fields), fields
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return text if self.preset is None else self.preset.clean_up(text), None
 
     def _pieces_of(self, ids: list[int]) -> list[str]:
         """What each token adds to the text."""
@@ -273,11 +343,15 @@ class Reader:
         found = {index for index, token in added.items() if token.special or str(token)[:1] + str(token)[-1:] == "<>"}
         return found - {self.tokenizer.unk_token_id}  # that one is a part of some word
 
-    def stream(self, image: Any, **options: Any) -> Iterator[str]:
-        """Read one image and yield its text piece by piece, as it is generated.
+    def stream(
+        self, image: Any, *, task: str | None = None, question: str | None = None, **options: Any
+    ) -> Iterator[str]:
+        """Read one image and yield its text piece by piece, as it is generated; no preset puts it in order.
 
         Args:
             image: As in `read`.
+            task: As in `read`; the pieces are those of the text with its tags.
+            question: As in `read`.
             options: As in `read`; beam search has no pieces that are final.
 
         Raises:
@@ -285,7 +359,7 @@ class Reader:
             UnsupportedError: More than one beam.
         """
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
-        options = {"stop_on_repetition": False, **self.options, **options}
+        options, _ = self._settled({"stop_on_repetition": False, **self.options, **options}, task, question)
         pixels = self.prepare(image, **loading)[None]
         session, arguments = self.model.start(pixels, **options)
         if arguments["config"].num_beams > 1:

@@ -85,6 +85,7 @@ class Reading:
         repetition: Whether the text goes, or went before it was cut, in circles at its end: most of what such a text
             says is not in the image.
         alternatives: With ``alternatives=n``, the n likeliest texts that were found, this one first.
+        data: The fields of a task, as dicts, lists and texts; None where no task was asked.
     """
 
     text: str
@@ -98,6 +99,7 @@ class Reading:
     score: float | None = None
     repetition: bool = False
     alternatives: tuple[Alternative, ...] = ()
+    data: Any = None
 
     @property
     def ok(self) -> bool:
