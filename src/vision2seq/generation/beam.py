@@ -191,8 +191,10 @@ def beam_search(session: DecodingSession, prompt: Tensor, plan: Plan) -> Generat
         left.setdefault(image, finished.images(torch.tensor([spot], device=device)))
     result = _result([left[image] for image in range(images)], plan, fill, length, kept)
     if steering is not None:
-        for row, logprobs in zip(result.sequences.tolist(), result.token_logprobs or (), strict=True):
-            steering.check(row[: start + len(logprobs)], config.num_return_sequences)
+        written = zip(result.sequences.tolist(), result.token_logprobs or (), strict=True)
+        texts = [row[: start + len(logprobs)] for row, logprobs in written]
+        for begin in range(0, len(texts), config.num_return_sequences):
+            steering.check(texts[begin : begin + config.num_return_sequences])
     return result
 
 

@@ -63,4 +63,4 @@ def _what_is_missing(pattern: str | re.Pattern[str], tokenizer: Any) -> str:
     lost = [
         sign for sign in signs if unknown is not None and unknown in tokenizer.encode(sign, add_special_tokens=False)
     ]
-    return f", which lacks {''.join(lost)!r}" if lost else ""
+    return f", which lacks {''.join(lost)!r}," if lost else ""

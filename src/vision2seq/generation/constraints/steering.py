@@ -90,24 +90,28 @@ class Steering:
                 result[place] = scores[place]
         return result
 
-    def check(self, row: Sequence[int], count: int) -> None:
-        """Raise for a text that did not come from here, as beam search returns where it finds too few.
+    def check(self, texts: Sequence[Sequence[int]]) -> None:
+        """Raise where beam search found fewer texts for an image than were asked for, and filled up.
 
         Args:
-            row: Its ids, prompt included.
-            count: How many are asked for.
+            texts: All ids of each, prompt included.
 
         Raises:
-            OptionError: It is one.
+            OptionError: One of them is not valid, or there twice.
         """
-        ids = tuple(row)
-        for length in range(self._start, len(ids) + 1):
-            self._rows[ids[:length]] = self._follow(ids[:length])
-        if len(ids) == self._start or self._rows[ids] is None:
-            raise OptionError(
-                f"{count} texts an image were asked for, but the search found fewer that the constraint allows. Lower "
-                "num_return_sequences, or raise num_beams."
-            )
+        for text in texts:
+            ids = tuple(text)
+            for length in range(self._start, len(ids) + 1):
+                self._rows[ids[:length]] = self._follow(ids[:length])
+            if len(ids) == self._start or self._rows[ids] is None or self._rows[ids[:-1]] == _ENDED:
+                break
+        else:
+            if len({tuple(text) for text in texts}) == len(texts):
+                return
+        raise OptionError(
+            f"{len(texts)} texts an image were asked for, but the search found fewer that the constraint allows. Lower "
+            "num_return_sequences, or raise num_beams."
+        )
 
     def _follow(self, row: tuple[int, ...]) -> Any:
         if row in self._rows:
@@ -127,11 +131,14 @@ class Steering:
         machine, state = position
         token = row[-1]
         if len(row) == self._start + 1 and (token == self._forced or token in self._lead):
-            return position
-        if token in self._eos:
+            after = state
+        elif token in self._eos:
             return _ENDED if machine.accepts(state) else None
-        after = machine.advance(state, token)
-        return None if after is None else (machine, after)
+        else:
+            after = machine.advance(state, token)
+        # Beams that were worth nothing may have gone on by a token for whose end there is no room.
+        room = self._longest - len(row)
+        return None if after is None or machine.distance(after) + 1 > room else (machine, after)
 
     def _allowed(self, machine: Machine, state: Any, row: tuple[int, ...]) -> Tensor:
         """Ids, or a mask (V,) of them where they are many."""
