@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", "-b", type=int, default=8, metavar="N", help="images at a time (default: 8)")
     parser.add_argument("--beams", type=int, default=None, metavar="N", help="beam search (default: as the model says)")
     parser.add_argument("--max-new-tokens", type=int, default=None, metavar="N", help="most tokens of a text")
+    parser.add_argument("--task", metavar="T", help="what a Donut is asked, such as docvqa or cord-v2; none for none")
+    parser.add_argument("--question", metavar="Q", help="for tasks that answer one")
+    parser.add_argument("--preset", metavar="P", help="what to do besides, such as manga-ocr (default: as files tell)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array of all readings")
     form.add_argument("--jsonl", action="store_true", help="one JSON object a line")
@@ -81,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         device=options.device,
         dtype=options.dtype,
+        task=options.task,
+        preset=options.preset,
         **{name: value for name, value in wanted.items() if value is not None},
     )
     # tqdm keeps silent where standard error is no terminal.
@@ -88,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     with _output(options.output) as out:
         write = _Writer(out, "json" if options.json else "jsonl" if options.jsonl else "text", several=len(names) > 1)
-        readings = reader.read(map(_source, names), allow_url=options.allow_url)
+        readings = reader.read(map(_source, names), allow_url=options.allow_url, question=options.question)
         for name, reading in zip(names, tqdm(readings, total=len(names), unit="image", disable=hidden), strict=True):
             if reading.error is not None:
                 failed += 1
