@@ -405,6 +405,14 @@ def test_low_precision(folder: Path, pictures: list[Image.Image]) -> None:
     assert "".join(reader.stream(pictures[0])) == readings[0].text
 
 
+def test_packed_weights(folder: Path, pictures: list[Image.Image]) -> None:
+    reader = Reader.from_pretrained(folder, precision="int8")
+    assert reader.model.precision == "int8"
+    readings = list(reader.read(pictures))
+    assert all(reading.ok and math.isfinite(reading.confidence) for reading in readings)
+    assert "".join(reader.stream(pictures[0])) == readings[0].text
+
+
 # ------------------------------------------------------------------------------------------------------------ stream
 
 

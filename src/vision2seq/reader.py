@@ -105,6 +105,7 @@ class Reader:
         batch_size: int = 8,
         device: Any = None,
         dtype: Any = None,
+        precision: str | None = None,
         trust_remote_code: bool = False,
         task: str | None = None,
         preset: str | None = None,
@@ -117,6 +118,8 @@ class Reader:
             batch_size: Images that go through the model together.
             device: Such as ``"cuda"``; the CPU if not given.
             dtype: Such as ``"bfloat16"``; float32 if not given.
+            precision: What weights are kept in on the CPU, instead of a dtype: ``"fp32"``, ``"bf16"``, ``"int8"`` or
+                ``"auto"``; see `vision2seq.engine.precision`.
             trust_remote_code: Whether code that the checkpoint brings along may be run.
             task: What a model with several tasks is asked unless a call says, such as ``"docvqa"``. None is the one
                 that the checkpoint was made for, if that shows; ``"none"`` is none.
@@ -127,7 +130,9 @@ class Reader:
         source = hub.find(name_or_path, options)
         trust = {"trust_remote_code": trust_remote_code}
         chosen = presets.find(source, preset)
-        model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype, **trust)
+        model = AutoModelForVision2Seq.from_pretrained(
+            source, device=device, dtype=dtype, precision=precision, **trust
+        )
         processor = (AutoProcessor.from_pretrained if chosen is None else chosen.processor)(source, **trust)
         name = None if chosen is None else chosen.name
         return cls(model, processor, batch_size=batch_size, task=task, preset=name, **options)

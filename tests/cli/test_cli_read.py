@@ -211,6 +211,15 @@ def test_dtype_and_threads(capsys: Captured, model: str, images: Path) -> None:
         torch.set_num_threads(before)
 
 
+def test_precision(capsys: Captured, model: str, images: Path) -> None:
+    status, out, _ = run(capsys, images / "a.png", "-m", model, "--precision", "int8")
+    assert status == 0
+    assert out.strip()
+    status, _, err = run(capsys, images / "a.png", "-m", model, "--precision", "bf16", "--dtype", "float16")
+    assert status == 1
+    assert "precision='bf16' and dtype='float16' were given; give one of them" in err
+
+
 # ----------------------------------------------------------------------------------------------------------- failures
 
 

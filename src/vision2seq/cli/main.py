@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "say what a checkpoint is, and what is wrong with it",
     "new": "make a new model to train",
     "read": "read the text in images",
+    "verify": "say what a lower precision changes in what a model reads",
 }
 
 

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there instead of to standard output")
     parser.add_argument("--device", default=None, help="such as cuda (default: cpu)")
     parser.add_argument("--dtype", default=None, help="such as bfloat16 (default: float32)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16", "int8", "auto"),
+        default=None,
+        help="what the weights are kept in on a CPU: less is faster (default: fp32)",
+    )
     parser.add_argument("--threads", type=int, default=None, metavar="N", help="CPU threads (default: torch's own)")
     parser.add_argument("--allow-url", action="store_true", help="fetch http(s) images")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
@@ -84,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         device=options.device,
         dtype=options.dtype,
+        precision=options.precision,
         task=options.task,
         preset=options.preset,
         **{name: value for name, value in wanted.items() if value is not None},

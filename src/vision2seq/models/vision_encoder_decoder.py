@@ -9,6 +9,7 @@ B images, C channels, H W pixels, S image tokens, D encoder width, T tokens, V v
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from typing import Any, ClassVar
 
@@ -469,7 +470,8 @@ class VisionEncoderDecoderModel(PreTrainedModel):
                 )
             if len(pixel_values) == 0:
                 raise ImageError("pixel_values hold no image; expected at least one.")
-            if not bool(pixel_values.isfinite().all()):
+            # The extremes of what is not a number are not, either; a mask of all would take longer than to copy them.
+            if pixel_values.numel() and not all(map(math.isfinite, torch.aminmax(pixel_values))):
                 raise ImageError(
                     "pixel_values hold NaN or infinite numbers; expected finite ones. Check the preprocessing."
                 )
