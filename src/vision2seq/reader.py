@@ -5,6 +5,7 @@ An image that cannot be read becomes a failed `Reading`, and the rest go on.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import os
@@ -19,7 +20,7 @@ from PIL import Image
 from vision2seq import hub, presets, tasks
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, OptionError, UnsupportedError
-from vision2seq.generation import iterate
+from vision2seq.generation import Choices, Constraint, Pattern, Schema, iterate
 from vision2seq.generation.stopping import REPETITION, repeated_tail
 from vision2seq.locate import check_locatable, locate_tokens
 from vision2seq.processing.image.geometry import Geometry
@@ -39,6 +40,11 @@ class _Call:
     locate: bool
     options: dict[str, Any]
     asked: tasks.Asked | None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the texts have to be."""
+        return self.options.get("constraint")
 
 
 @dataclass(slots=True)
@@ -96,6 +102,7 @@ class Reader:
         self.preset = None if preset is None else presets.named(preset)
         self.batch_size = _checked_count("batch_size", batch_size)
         self.options = options
+        self._constraint: tuple[Any, Constraint] | None = None  # the latest, with what it has worked out
 
     @classmethod
     def from_pretrained(
@@ -146,6 +153,9 @@ class Reader:
         alternatives: int | None = None,
         task: str | None = None,
         question: str | None = None,
+        choices: Iterable[str] | None = None,
+        pattern: Any = None,
+        schema: Any = None,
         **options: Any,
     ) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
@@ -160,6 +170,12 @@ class Reader:
                 at least as many beams, or from sampling where ``do_sample`` is set.
             task: Instead of the reader's own; a reading's ``data`` are then the fields of the answer.
             question: For tasks that answer one, about each of the images.
+            choices: Texts, of which a reading is one. This and the next two steer the model, which is never wrong
+                about the form then; its confidence remains the one that it has among all texts.
+            pattern: A regular expression that a reading matches as a whole, as the tokenizer decodes it; no preset puts
+                it in order. What is understood of it: `vision2seq.generation.constraints.regex`.
+            schema: What a reading's ``data`` are, of a model that writes Donut's tags, such as
+                ``{"menu": [{"nm": str, "cnt?": str}]}``: `vision2seq.generation.constraints.schema`.
             options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
 
         Yields:
@@ -167,12 +183,14 @@ class Reader:
 
         Raises:
             ImageError: No image at all.
-            OptionError: An option that cannot be honoured.
-            UnsupportedError: ``locate`` with a model or an image processor that cannot tell.
+            OptionError: An option that cannot be honoured; choices, pattern or schema that nothing can fulfil.
+            UnsupportedError: ``locate`` with a model or an image processor that cannot tell; a pattern with lookaround
+                or the like.
         """
         size = self.batch_size if batch_size is None else _checked_count("batch_size", batch_size)
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
         options, asked = self._settled({"stop_on_repetition": True, **self.options, **options}, task, question)
+        options |= self._constrained(choices, pattern, schema)
         if options.get("num_return_sequences", 1) != 1:
             raise OptionError(
                 f"A Reader gives one reading an image; alternatives={options['num_return_sequences']} adds other texts "
@@ -211,6 +229,20 @@ class Reader:
         if asked is not None:
             options = {**options, "decoder_input_ids": torch.tensor([asked.ids])}
         return {**added, **options}, asked
+
+    def _constrained(self, choices: Iterable[str] | None, pattern: Any, schema: Any) -> dict[str, Any]:
+        """The option of generation for what texts have to be."""
+        if choices is not None and not isinstance(choices, str):
+            choices = tuple(choices)
+        wanted = {"choices": (Choices, choices), "pattern": (Pattern, pattern), "schema": (Schema, schema)}
+        given = {name: kind_value for name, kind_value in wanted.items() if kind_value[1] is not None}
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} say what a text has to be, each by itself; pass one of them.")
+        for kind, value in given.values():
+            if self._constraint is None or self._constraint[0] != (kind, value):
+                self._constraint = (kind, copy.deepcopy(value)), kind(value)
+            return {"constraint": self._constraint[1]}
+        return {}
 
     def _for_alternatives(self, count: int, options: dict[str, Any]) -> dict[str, Any]:
         """Options of generation that give so many texts an image."""
@@ -254,7 +286,7 @@ class Reader:
             if place in errors:
                 readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
             else:
-                readings.append(self._reading(answers[place], each, name, call.asked))
+                readings.append(self._reading(answers[place], each, name, call))
         return readings
 
     def _generated(
@@ -293,16 +325,14 @@ class Reader:
                 best.boxes = locate_tokens(self.model, memory[row : row + 1], size, ids, best.pieces, maps[row])
         return found
 
-    def _reading(
-        self, answers: list[_Answer], seconds: float, source: str | None, asked: tasks.Asked | None
-    ) -> Reading:
+    def _reading(self, answers: list[_Answer], seconds: float, source: str | None, call: _Call) -> Reading:
         best = answers[0]
         probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
         tokens = tuple(map(Token, best.ids, best.pieces, probabilities, best.boxes or itertools.repeat(None)))
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        text, data = self._told(best.ids, asked)
+        text, data = self._told(best.ids, call)
         others = [
-            Alternative(self._told(a.ids, asked)[0], a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers
+            Alternative(self._told(a.ids, call)[0], a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers
         ]
         return Reading(
             text,
@@ -318,13 +348,21 @@ class Reader:
             data=data,
         )
 
-    def _told(self, ids: list[int], asked: tasks.Asked | None) -> tuple[str, Any]:
+    def _told(self, ids: list[int], call: _Call) -> tuple[str, Any]:
         """The text of a reading, and the fields of a task."""
+        constraint, asked = call.constraint, call.asked
+        if asked is None and isinstance(constraint, Schema):
+            asked = tasks.Asked(tasks.Task(tasks.NONE), "", ())
         if asked is not None:
             fields = asked.fields(self.tokenizer, ids)
-            return asked.text(fields), fields
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
-        return text if self.preset is None else self.preset.clean_up(text), None
+            text, data = asked.text(fields), fields
+        else:
+            text, data = self.tokenizer.decode(ids, skip_special_tokens=True), None
+        if isinstance(constraint, Choices):
+            return constraint.answer(text, self.tokenizer), data
+        if asked is not None or constraint is not None or self.preset is None:
+            return text, data
+        return self.preset.clean_up(text), data
 
     def _pieces_of(self, ids: list[int]) -> list[str]:
         """What each token adds to the text."""
@@ -365,11 +403,13 @@ class Reader:
         """
         loading = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
         options, _ = self._settled({"stop_on_repetition": False, **self.options, **options}, task, question)
+        options |= self._constrained(*(options.pop(name, None) for name in ("choices", "pattern", "schema")))
+        constraint = options.pop("constraint", None)
         pixels = self.prepare(image, **loading)[None]
         session, arguments = self.model.start(pixels, **options)
         if arguments["config"].num_beams > 1:
             raise UnsupportedError("Beam search changes its mind until the end, so it cannot stream; set num_beams=1.")
-        return self._pieces(session, arguments)
+        return self._pieces(session, {**arguments, "constraint": constraint})
 
     def _pieces(self, session: Any, arguments: dict[str, Any]) -> Iterator[str]:
         decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
