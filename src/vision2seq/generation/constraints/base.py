@@ -37,8 +37,7 @@ class Constraint:
         """
         machine = self.machine(tokenizer, vocabulary)
         tags = [f"</{tag[1:]}" for tag in reversed(open_tags(tokenizer, prompt))]
-        closing = [tokenizer.backend_tokenizer.token_to_id(tag) for tag in tags]
-        tail = tuple(token for token in closing if token is not None and token < vocabulary)
+        tail = tuple(tokenizer.backend_tokenizer.token_to_id(tag) for tag in tags)
         if tail:
             machine = self._closed.setdefault((machine, tail), Followed(machine, tail))
         return machine, machine.start
@@ -75,11 +74,15 @@ def pieces_of(tokenizer: Any) -> Pieces:
 
 
 def open_tags(tokenizer: Any, prompt: tuple[int, ...]) -> list[str]:
-    """The tags that a prompt opens behind its first token and does not close, the outermost first."""
+    """The tags that a prompt opens behind its first token and does not close, the outermost first.
+
+    A task's token, such as ``<s_cord-v2>``, is none: nothing closes it.
+    """
     found: list[str] = []
+    known = tokenizer.backend_tokenizer.token_to_id
     for token in tokenizer.convert_ids_to_tokens(list(prompt[1:])):
         tag = _TAG.fullmatch(token or "")
-        if tag and not tag[1]:
+        if tag and not tag[1] and known(f"</s_{tag[2]}>") is not None:
             found.append(tag[0])
         elif tag and f"<s_{tag[2]}>" in found:
             del found[found.index(f"<s_{tag[2]}>") :]
