@@ -172,6 +172,7 @@ def main() -> None:
             signal.alarm(SECONDS)  # the default is to end the process
             outcome = all_of_them[name](random.Random(seed))
             outcomes.setdefault(name, Counter())[outcome] += 1
+        signal.alarm(0)  # the end is no case
     print(f"\r{options.cases} cases, largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
     for name, counts in outcomes.items():
         print(f"{name:<20}", ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()))
