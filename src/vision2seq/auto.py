@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from vision2seq import checkpoints, handover, hub, registry
+from vision2seq.checkpoints.original import recognise
 from vision2seq.configuration.base import CONFIG_NAME, Config, config_file, read_json
 from vision2seq.errors import (
     CheckpointNotFoundError,
@@ -481,7 +482,7 @@ class AutoTokenizer:
             RemoteCodeError: It needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         """
         from vision2seq.processing.text.files import TOKENIZER_CONFIG
-        from vision2seq.processing.text.load import load_tokenizer
+        from vision2seq.processing.text.load import CLASSES, load_tokenizer
 
         source = hub.find(pretrained_model_name_or_path, kwargs)
         kwargs.pop("use_fast", None)
@@ -573,8 +574,9 @@ class AutoProcessor:
         trusted = bool(kwargs.get("trust_remote_code"))
         config = _content(source, CONFIG_NAME)
         values = _content(source, PROCESSOR_NAME) or _content(source, PREPROCESSOR_NAME)
-        theirs = handover.takes(config)
-        known = theirs or not config or registry.knows(config)
+        original = recognise(source) is not None  # transformers has Nougat's name, and cannot read its files
+        theirs = handover.takes(config) and not original
+        known = original or theirs or not config or registry.knows(config)
         chosen = _own_code(source, values, "AutoProcessor", trusted, known)
         chosen = chosen or _registered(registry.PROCESSORS, values.get("processor_class"), config)
         if chosen is not None:

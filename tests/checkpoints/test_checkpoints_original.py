@@ -9,11 +9,23 @@ from typing import Any
 
 import originals
 import pytest
+import tiny
 import torch
 from originals import Content, rewrite, same, without
 from safetensors.torch import save_file
 
-from vision2seq import AutoConfig, AutoModelForVision2Seq, VisionEncoderDecoderModel
+from vision2seq import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForVision2Seq,
+    AutoProcessor,
+    AutoTokenizer,
+    DonutProcessor,
+    NougatImageProcessor,
+    NougatProcessor,
+    NougatTokenizerFast,
+    VisionEncoderDecoderModel,
+)
 from vision2seq.checkpoints import find_weights, framework_name
 from vision2seq.checkpoints.original.table import Table
 from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError, WeightsMismatchError
@@ -126,6 +138,40 @@ def test_it_trains_and_saves_as_a_standard_one(tmp_path: Path) -> None:
     again, info = VisionEncoderDecoderModel.from_pretrained(tmp_path / "new", output_loading_info=True)
     assert torch.equal(originals.logits(again), originals.logits(found)) and info["converted_keys"] == []
     assert json.loads((tmp_path / "new" / "config.json").read_text())["model_type"] == "vision-encoder-decoder"
+
+
+def test_the_processor_of_donut(tmp_path: Path) -> None:
+    folder = originals.write_donut(tmp_path, originals.swin_mbart(), originals.DONUT)
+    tiny.write_tokenizer(folder, count=originals.VOCABULARY)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert type(processor) is DonutProcessor
+    images = processor.image_processor
+    assert images.size == {"height": 128, "width": 64} and images.do_align_long_axis is True
+    # As its code has it: timm's numbers, not those that other Donuts are trained with.
+    assert images.image_mean == [0.485, 0.456, 0.406] and images.image_std == [0.229, 0.224, 0.225]
+    assert images(tiny.picture(), return_tensors="pt").pixel_values.shape == (1, 3, 128, 64)
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "DonutImageProcessor", "size": [8, 16]}')
+    assert AutoImageProcessor.from_pretrained(folder).size == {"height": 16, "width": 8}
+
+
+def test_the_processor_of_nougat(tmp_path: Path) -> None:
+    """Its code names the special tokens, where its files do not."""
+    model = originals.swin_mbart(tie_word_embeddings=False, max_position_embeddings=30)
+    folder = originals.write_donut(tmp_path, model, originals.NOUGAT)
+    tiny.write_tokenizer(folder, count=originals.VOCABULARY)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (folder / "special_tokens_map.json").unlink()
+    processor = AutoProcessor.from_pretrained(folder)
+    assert type(processor) is NougatProcessor
+    tokenizer = processor.tokenizer
+    assert type(tokenizer) is NougatTokenizerFast
+    ids = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
+    assert ids == (0, 1, 2, 3) and tokenizer.model_max_length == 24
+    assert AutoTokenizer.from_pretrained(folder, model_max_length=7).model_max_length == 7
+    assert type(processor.image_processor) is NougatImageProcessor
+    assert processor.image_processor.size == {"height": 128, "width": 64}
+    config = AutoConfig.from_pretrained(folder)
+    assert (config.decoder_start_token_id, config.pad_token_id, config.eos_token_id) == (0, 1, 2)
 
 
 def test_generation_follows_the_original(tmp_path: Path) -> None:

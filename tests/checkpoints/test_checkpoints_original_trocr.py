@@ -15,12 +15,20 @@ import pytest
 import torch
 from originals import Content, rewrite, same, without
 
-from vision2seq import AutoConfig, AutoModelForVision2Seq, VisionEncoderDecoderModel
+from vision2seq import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForVision2Seq,
+    AutoProcessor,
+    VisionEncoderDecoderModel,
+    ViTImageProcessor,
+)
 from vision2seq.checkpoints import find_weights, framework_name
 from vision2seq.errors import (
     CheckpointCorruptError,
     CheckpointNotFoundError,
     ConfigError,
+    TokenizerError,
     UnsafePickleError,
     UnsupportedError,
     WeightsMismatchError,
@@ -74,6 +82,17 @@ def test_trocr_whose_settings_were_taken_out(tmp_path: Path, kind: str) -> None:
     assert same(
         AutoModelForVision2Seq.from_pretrained(originals.write_trocr(tmp_path / "x.pt", model, form="no")), model
     )
+
+
+def test_the_image_processor_of_a_trocr(tmp_path: Path) -> None:
+    """Bicubic, as its code has it; there is nothing to make a tokenizer of."""
+    model = originals.vit_trocr(image_size=[16, 48], **originals.ROBERTA)
+    path = originals.write_trocr(tmp_path / "x.pt", model, originals.settings(input_size=[16, 48]))
+    found = AutoImageProcessor.from_pretrained(path)
+    assert type(found) is ViTImageProcessor
+    assert (found.size, found.resample) == ({"height": 16, "width": 48}, 3)
+    with pytest.raises(TokenizerError, match=r"has an image processor but no tokenizer"):
+        AutoProcessor.from_pretrained(path)
 
 
 def test_settings_of_other_decoders(tmp_path: Path) -> None:

@@ -11,13 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import originals
 import pytest
 import server
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from vision2seq import AutoModelForVision2Seq, AutoProcessor, VisionEncoderDecoderModel
+from vision2seq import (
+    AutoModelForVision2Seq,
+    AutoProcessor,
+    DonutProcessor,
+    NougatProcessor,
+    VisionEncoderDecoderModel,
+)
 from vision2seq.checkpoints import save
 from vision2seq.cli import convert as command
 from vision2seq.cli.main import main
@@ -464,3 +471,64 @@ def test_help_loads_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "--max-shard-size" in done.stdout
+
+
+# ----------------------------------------------------------------------------------------- the models' authors' formats
+
+
+def test_an_original_donut(tmp_path: Path, capsys: Captured) -> None:
+    model = originals.swin_mbart()
+    old, new = originals.write_donut(tmp_path / "old", model, originals.DONUT), tmp_path / "new"
+    tiny.write_tokenizer(old, count=originals.VOCABULARY)
+    done = account(capsys, old, new)
+    assert (done["format"], done["framework"]) == ("pickle", "the original Donut (clovaai)")
+    assert done["missing"] == done["notes"] == [] and done["tied"] == ["decoder.lm_head.weight"]
+    assert done["verified"] == len(model.state_dict()) == len(done["mapped"])
+    assert "encoder.model.norm.weight" in done["dropped"]
+    found = VisionEncoderDecoderModel.from_pretrained(new)
+    assert torch.equal(originals.logits(found), originals.logits(model))
+    before, after = AutoProcessor.from_pretrained(old), AutoProcessor.from_pretrained(new)
+    assert type(before) is type(after) is DonutProcessor
+    pictures = [made.image_processor(tiny.picture(), return_tensors="pt").pixel_values for made in (before, after)]
+    assert torch.equal(*pictures)
+    assert found.generation_config.max_length == 24
+    _, out, _ = convert(capsys, old, tmp_path / "again", "--dtype", "float16")
+    assert "pickle of the original Donut (clovaai), pytorch_model.bin" in out and "as float16" in out
+
+
+def test_an_original_nougat(tmp_path: Path, capsys: Captured) -> None:
+    """What its code says of the tokens is in the new files."""
+    model = originals.swin_mbart(tie_word_embeddings=False, max_position_embeddings=30)
+    old, new = originals.write_donut(tmp_path / "old", model, originals.NOUGAT), tmp_path / "new"
+    tiny.write_tokenizer(old, count=originals.VOCABULARY)
+    (old / "tokenizer_config.json").write_text("{}", encoding="utf-8")
+    (old / "special_tokens_map.json").unlink()
+    account(capsys, old, new)
+    assert torch.equal(originals.logits(AutoModelForVision2Seq.from_pretrained(new)), originals.logits(model))
+    processor = AutoProcessor.from_pretrained(new)
+    assert type(processor) is NougatProcessor
+    assert (processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id) == (1, 2)
+
+
+def test_an_original_trocr(tmp_path: Path, capsys: Captured) -> None:
+    model = originals.vit_trocr(**originals.ROBERTA)
+    old = originals.write_trocr(tmp_path / "trocr.pt", model, originals.settings())
+    done = account(capsys, old, tmp_path / "new")
+    assert (done["framework"], done["read"]) == ("the original TrOCR (unilm, fairseq)", ["trocr.pt"])
+    assert only(
+        tmp_path / "new", "config.json", "generation_config.json", "model.safetensors", "preprocessor_config.json"
+    )
+    found = AutoModelForVision2Seq.from_pretrained(tmp_path / "new")
+    assert torch.equal(originals.logits(found), originals.logits(model))
+
+
+def test_originals_that_are_not_complete(tmp_path: Path, capsys: Captured) -> None:
+    old = originals.write_donut(tmp_path / "old", originals.swin_mbart(), originals.DONUT)
+    originals.rewrite(old / "pytorch_model.bin", originals.without("encoder.model.patch_embed.norm.bias"))
+    said = refused(capsys, old, tmp_path / "new")
+    assert "not complete as a checkpoint of the original Donut (clovaai): 1 tensors of the model are missing" in said
+    (old / "config.json").write_text(json.dumps(originals.DONUT | {"window_size": 5}), encoding="utf-8")
+    assert "config.json has window_size 5, but the weights are those of windows of 2" in refused(
+        capsys, old, tmp_path / "new"
+    )
+    assert not (tmp_path / "new").exists()

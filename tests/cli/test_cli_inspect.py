@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import originals
 import pytest
 import safetensors.torch
 import tiny
@@ -445,3 +446,46 @@ def test_of_a_bart_the_decoder_counts(capsys: Captured, tmp_path: Path) -> None:
     tiny.readable(tmp_path, "mbart", more=encoder | {"decoder_layers": 3, "decoder_attention_heads": 4})
     decoder = findings(capsys, tmp_path)["decoder"]
     assert (decoder["family"], decoder["layers"], decoder["heads"]) == ("mbart", 3, 4)
+
+
+# ----------------------------------------------------------------------------------------- the models' authors' formats
+
+
+def test_original_formats_are_named(tmp_path: Path, capsys: Captured) -> None:
+    donut = originals.write_donut(tmp_path / "donut", originals.swin_mbart(), originals.DONUT)
+    nougat = originals.write_donut(
+        tmp_path / "nougat",
+        originals.swin_mbart(tie_word_embeddings=False, max_position_embeddings=30),
+        originals.NOUGAT,
+    )
+    trocr = originals.write_trocr(tmp_path / "trocr.pt", originals.vit_trocr(**originals.ROBERTA), originals.settings())
+    expected = (
+        (donut, "the original Donut (clovaai)", "donut-swin", "mbart", "DonutImageProcessor"),
+        (nougat, "the original Nougat (facebookresearch)", "donut-swin", "mbart", "NougatImageProcessor"),
+        (trocr, "the original TrOCR (unilm, fairseq)", "vit", "trocr", "ViTImageProcessor"),
+    )
+    for place, name, encoder, decoder, images in expected:
+        if place.is_dir():
+            tiny.write_tokenizer(place, count=originals.VOCABULARY)
+        found = findings(capsys, place)
+        assert found["problems"] == [], place
+        assert found["weights"]["framework"] == name
+        assert (found["encoder"]["family"], found["decoder"]["family"]) == (encoder, decoder)
+        assert found["image_processor"]["class"] == images
+        assert any(
+            f"It is a checkpoint of {name}: from_pretrained reads it as it is" in note for note in found["notes"]
+        )
+        _, out, _ = inspect(capsys, place)
+        assert f"pickle of {name}, " in out and "nothing is wrong with it" in out
+
+
+def test_an_original_that_is_not_complete(tmp_path: Path, capsys: Captured) -> None:
+    path = originals.write_trocr(tmp_path / "x.pt", originals.vit_trocr(**originals.ROBERTA), originals.settings())
+    originals.rewrite(path, lambda content: content["model"].pop("decoder.layers.1.fc2.bias"))
+    (problem,) = findings(capsys, path)["problems"]
+    assert problem.startswith(
+        "The checkpoint is not complete as a checkpoint of the original TrOCR (unilm, fairseq): 1 te"
+    )
+    path.write_bytes(path.read_bytes()[:1000])
+    status, _, err = inspect(capsys, path)
+    assert status == 1 and "x.pt cannot be read as PyTorch weights" in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -136,7 +137,8 @@ def convert(
         CheckpointNotFoundError: No such source, no weights in it, or no config beside them.
         UnsupportedError: A model that this package does not have.
         RemoteCodeError: The model needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
-        WeightsMismatchError: No tensor of the source belongs to the model, or shapes disagree.
+        WeightsMismatchError: No tensor of the source belongs to the model, shapes disagree, or one of the models'
+            authors' own checkpoints is not complete.
         CheckpointCorruptError: What was written reads back otherwise.
     """
     import torch
@@ -144,6 +146,7 @@ def convert(
 
     from vision2seq import checkpoints, hub, registry
     from vision2seq.auto import AutoConfig, AutoModelForVision2Seq
+    from vision2seq.checkpoints.original import recognise
     from vision2seq.checkpoints.save import parse_size
     from vision2seq.configuration.base import Config, config_file, read_json
     from vision2seq.models.base import PreTrainedModel
@@ -161,6 +164,8 @@ def convert(
             raise
         raise CheckpointNotFoundError(f"{error} To convert the file alone, pass --config.") from None
     except ConfigError:
+        if recognise(place) is not None:
+            raise
         values = read_json(config_file(place))
         if registry.knows(values) or not isinstance(values.get("model_type"), str):
             raise
@@ -193,6 +198,9 @@ def convert(
     mapped: list[tuple[str, str]] = []
     tensors = checkpoints.read_tensors(files, will_copy=wanted not in stored, converted=mapped)
     report = checkpoints.fill(model, model._renamed(bar(tensors, "reading"), mapped), dtype=wanted)
+    missing = [name for name in report.missing_keys if not model._is_not_needed(name)]
+    if files.original is not None:
+        dataclasses.replace(report, missing_keys=missing).refuse_gaps(str(source), files.original.name)
     model.eval()
     model._loaded_from(source)
     state = model.state_dict()
@@ -208,6 +216,8 @@ def convert(
         model.save_pretrained(folder, max_shard_size=max_shard_size, state_dict=state)
         for name in CARRIED:
             _carry(source, name, folder)
+        if files.original is not None:
+            _write_processor(source, folder)
         _carry_code(place, folder)
         again, info = model_class.from_pretrained(folder, dtype=wanted, output_loading_info=True)
         _compare(state, again.state_dict(), info["unexpected_keys"], target, lambda items: bar(items, "checking"))
@@ -231,7 +241,7 @@ def convert(
         "mapped": mapped + report.converted_keys,
         "tied": report.tied_keys,
         "dropped": report.unexpected_keys + report.harmless_keys,
-        "missing": [name for name in report.missing_keys if not model._is_not_needed(name)],
+        "missing": missing,
         "notes": report.error_msgs,
     }
 
@@ -283,6 +293,17 @@ def _carry_code(source: Source, folder: Path) -> None:
         for name, file in code_beside(source, references).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, folder / name)
+
+
+def _write_processor(source: Source, folder: Path) -> None:
+    """Write what the models' authors left to their code: how pictures are prepared, and which tokens are special."""
+    from vision2seq import checkpoints
+    from vision2seq.auto import AutoImageProcessor, AutoTokenizer
+
+    if checkpoints.original_image_processor(source) is not None:
+        AutoImageProcessor.from_pretrained(source).save_pretrained(folder)
+    if checkpoints.original_tokenizer(source) and source.get("tokenizer.json") is not None:
+        AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
 def _carry(source: Source, name: str, folder: Path) -> None:

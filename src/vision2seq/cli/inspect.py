@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("checkpoint", metavar="FOLDER", help="a checkpoint folder, or a name: bundled, or on the hub")
+    parser.add_argument(
+        "checkpoint",
+        metavar="FOLDER",
+        help="a checkpoint folder, a name (bundled, or on the hub), or the .pt file of an original TrOCR",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
@@ -34,21 +38,30 @@ def examine(name_or_path: str) -> dict[str, Any]:
     """Look at every part of a checkpoint without loading PyTorch's weights into memory.
 
     Args:
-        name_or_path: A folder, the name of a bundled model, or a name on the hub.
+        name_or_path: A folder, the name of a bundled model, a name on the hub, or the file of an original TrOCR.
 
     Returns:
         Findings by part, and under ``problems`` what is wrong, one text each; ``notes`` are worth knowing, no more.
 
     Raises:
         CheckpointNotFoundError: No such folder.
+        CheckpointCorruptError: A ``.pt`` file that cannot be read.
     """
     from vision2seq import hub
+    from vision2seq.checkpoints.original import TROCR, recognise
 
     source = hub.find(name_or_path)
-    if source.file is not None:
-        raise CheckpointNotFoundError(f"{source} is a file, expected a checkpoint folder.")
+    parts = [_config, _weights, _image_processor, _tokenizer, _generation]
     found: dict[str, Any] = {"checkpoint": str(source.path), "problems": [], "notes": []}
-    for part in (_config, _weights, _image_processor, _tokenizer, _generation):
+    if source.file is not None:
+        original = recognise(source)
+        if original is None or original[0] is not TROCR:
+            raise CheckpointNotFoundError(f"{source} is a file, expected a checkpoint folder.")
+        parts.remove(_tokenizer)
+        found["notes"].append(
+            "The file holds no tokenizer: take RoBERTa's, or that of a standard TrOCR with as many tokens."
+        )
+    for part in parts:
         try:
             part(source, found)
         except Vision2SeqError as error:
@@ -118,6 +131,11 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
             f"The weights are those of {found['weights']['framework']}: pass {argument}=True to from_pretrained, or "
             f"make safetensors of them with `vision2seq convert {source} DEST`."
         )
+    if files.original is not None:
+        found["notes"].append(
+            f"It is a checkpoint of {files.original.name}: from_pretrained reads it as it is, and "
+            f"`vision2seq convert {source} DEST` makes a standard one of it."
+        )
     found["weights"]["dtype"] = str(checkpoints.stored_dtype(files)).removeprefix("torch.")
     config = _own_config(source)
     model = AutoModelForVision2Seq._class_for(config).skeleton(config)
@@ -130,6 +148,8 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
     )
     missing = [name for name in report.missing_keys if not model._is_not_needed(name)]
     report.missing_keys = missing
+    if files.original is not None:
+        report.refuse_gaps("The checkpoint", files.original.name)
     text = report.warning_text("the checkpoint")
     if text and (missing or report.mismatched_keys):
         found["problems"].append(text)

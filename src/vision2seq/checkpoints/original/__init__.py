@@ -85,13 +85,13 @@ def recognise(source: hub.Source) -> tuple[Original, dict[str, Any]] | None:
     config = source.named() if name.endswith(".json") and ".index." not in name else source.get(_CONFIG)
     if config is None:
         return None
-    content = config.read_bytes()
+    content = config.read_text(encoding="utf-8", errors="replace")
     # Most are standard ones, and some of those are long: they are not parsed a second time.
-    if not any(b'"%s"' % model_type.encode() in content for model_type in _IN_FOLDERS):
+    if not any(f'"{model_type}"' in content for model_type in _IN_FOLDERS):
         return None
     try:
         values = json.loads(content)
-    except (UnicodeDecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None  # whoever needs the config says it
     found = _IN_FOLDERS.get(str(values.get("model_type"))) if isinstance(values, dict) else None
     return None if found is None else (found, values)

@@ -53,7 +53,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_length": 1536,
 }
 DECODER_HEADS = 16  # mBART's, which is the one number that neither the file nor the shapes tell
-UNKNOWN_TOKEN = 3
+START, PAD, EOS, UNKNOWN = 0, 1, 2, 3  # of XLM-RoBERTa's tokenizer and Nougat's
 IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -133,7 +133,8 @@ def swin_mbart(values: Mapping[str, Any], tensors: Mapping[str, Tensor], default
         "add_final_layer_norm": True,
     }
     # How the original generates: until its own length, and never the unknown token.
-    generation = {"max_length": stated["max_length"], "bad_words_ids": [[UNKNOWN_TOKEN]]}
+    generation = {"max_length": stated["max_length"], "bad_words_ids": [[UNKNOWN]]}
+    generation |= {"pad_token_id": PAD, "eos_token_id": EOS}
     return {"model_type": "vision-encoder-decoder", "encoder": encoder, "decoder": decoder, **generation}
 
 

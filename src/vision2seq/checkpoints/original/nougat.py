@@ -46,6 +46,7 @@ def config(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         "decoder.model.decoder.embed_tokens.weight",
         "decoder.lm_head.weight",
     } <= set(tensors)
+    found["decoder_start_token_id"] = donut.START  # Donut's is the prompt of a task
     return found
 
 
