@@ -76,16 +76,34 @@ BERT: dict[str, Any] = {
     "pad_token_id": PAD,
     "eos_token_id": EOS,
 }
+_IDS: dict[str, Any] = {"bos_token_id": START, "pad_token_id": PAD, "eos_token_id": EOS, "decoder_start_token_id": EOS}
+XGLM: dict[str, Any] = {
+    "model_type": "xglm",
+    "vocab_size": VOCABULARY,
+    "d_model": 12,
+    "num_layers": 2,
+    "attention_heads": 2,
+    "ffn_dim": 20,
+    "max_position_embeddings": 16,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+}
 DECODERS = {
     "trocr": TROCR,
     "trocr-sinusoidal": TROCR | {"use_learned_position_embeddings": False, "tie_word_embeddings": False},
     "gpt2": GPT2,
     "mbart": MBART,
     "bart": MBART | {"model_type": "bart"},
+    "marian": MBART | _IDS | {"model_type": "marian"},
+    "pegasus": MBART | _IDS | {"model_type": "pegasus"},
+    "blenderbot": MBART | _IDS | {"model_type": "blenderbot"},
+    "blenderbot-small": MBART | _IDS | {"model_type": "blenderbot-small"},
+    "xglm": XGLM,
     "bert": BERT,
     "bert-generation": BERT | {"model_type": "bert-generation"},
     "electra": BERT | {"model_type": "electra", "embedding_size": 8},
     "roberta": BERT | {"model_type": "roberta", "max_position_embeddings": 18},
+    "roberta-prelayernorm": BERT | {"model_type": "roberta-prelayernorm", "max_position_embeddings": 18},
 }
 
 
@@ -199,6 +217,11 @@ STEP_VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bart, wide": ("bart", WIDE_TROCR | {"scale_embedding": True}),
     "mbart": ("mbart", {}),
     "mbart, wide": ("mbart", WIDE_TROCR | {"scale_embedding": True, "tie_word_embeddings": False}),
+    **{name: (name, {}) for name in ("marian", "pegasus", "blenderbot", "xglm")},
+    **{
+        f"{name}, wide": (name, WIDE_TROCR | {"scale_embedding": True})
+        for name in ("marian", "pegasus", "blenderbot", "xglm")
+    },
     **{name: (name, {}) for name in ("bert", "bert-generation", "electra", "roberta")},
     **{f"{name}, wide": (name, WIDE_BERT) for name in ("bert", "bert-generation", "electra", "roberta")},
     "bert, untied": ("bert", WIDE_BERT | {"tie_word_embeddings": False, "hidden_act": "gelu_new"}),

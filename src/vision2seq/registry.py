@@ -46,12 +46,22 @@ DECODERS: dict[str, tuple[Any, str]] = {
         f"{_MODELS}.decoders.bert_config:BertGenerationConfig",
         f"{_MODELS}.decoders.bert_generation:BertGenerationDecoder",
     ),
+    "blenderbot": (
+        f"{_MODELS}.decoders.bart_config:BlenderbotConfig",
+        f"{_MODELS}.decoders.blenderbot:BlenderbotForCausalLM",
+    ),
+    "blenderbot-small": (
+        f"{_MODELS}.decoders.bart_config:BlenderbotSmallConfig",
+        f"{_MODELS}.decoders.blenderbot:BlenderbotSmallForCausalLM",
+    ),
     "camembert": (
         f"{_MODELS}.decoders.bert_config:CamembertConfig",
         f"{_MODELS}.decoders.roberta:CamembertForCausalLM",
     ),
     "electra": (f"{_MODELS}.decoders.bert_config:ElectraConfig", f"{_MODELS}.decoders.electra:ElectraForCausalLM"),
+    "marian": (f"{_MODELS}.decoders.bart_config:MarianConfig", f"{_MODELS}.decoders.marian:MarianForCausalLM"),
     "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
+    "pegasus": (f"{_MODELS}.decoders.bart_config:PegasusConfig", f"{_MODELS}.decoders.marian:PegasusForCausalLM"),
     "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.roberta:RobertaForCausalLM"),
     "roberta-prelayernorm": (
         f"{_MODELS}.decoders.bert_config:RobertaPreLayerNormConfig",
@@ -59,6 +69,7 @@ DECODERS: dict[str, tuple[Any, str]] = {
     ),
     "trocr": (f"{_MODELS}.decoders.trocr_config:TrOCRConfig", f"{_MODELS}.decoders.trocr:TrOCRForCausalLM"),
     "gpt2": (f"{_MODELS}.decoders.gpt2_config:GPT2Config", f"{_MODELS}.decoders.gpt2:GPT2LMHeadModel"),
+    "xglm": (f"{_MODELS}.decoders.xglm_config:XGLMConfig", f"{_MODELS}.decoders.xglm:XGLMForCausalLM"),
     "xlm-roberta": (
         f"{_MODELS}.decoders.bert_config:XLMRobertaConfig",
         f"{_MODELS}.decoders.roberta:XLMRobertaForCausalLM",
@@ -117,12 +128,16 @@ STEPS: dict[str, Any] = {
     "bart": "vision2seq.engine.bart:step_for",
     "bert": "vision2seq.engine.bert:step_for",
     "bert-generation": "vision2seq.engine.bert:step_for",
+    "blenderbot": "vision2seq.engine.bart:step_for",
     "camembert": "vision2seq.engine.bert:step_for",
     "electra": "vision2seq.engine.bert:step_for",
     "gpt2": "vision2seq.engine.gpt2:step_for",
+    "marian": "vision2seq.engine.bart:step_for",
     "mbart": "vision2seq.engine.bart:step_for",
+    "pegasus": "vision2seq.engine.bart:step_for",
     "roberta": "vision2seq.engine.bert:step_for",
     "trocr": "vision2seq.engine.trocr:step_for",
+    "xglm": "vision2seq.engine.bart:step_for",
     "xlm-roberta": "vision2seq.engine.bert:step_for",
 }
 

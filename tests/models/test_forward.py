@@ -309,10 +309,13 @@ def test_fresh_weights(decoder: str, encoder: str) -> None:
     assert built.training
     residual = 0.05 / math.sqrt(2 * 2)
     for name, tensor in built.state_dict().items():
-        norm = any(part in name.lower() for part in ("layernorm", "layer_norm", ".ln_"))
+        owner = name.replace("prelayernorm", "")
+        norm = any(part in owner.lower() for part in ("layernorm", "layer_norm", ".ln_"))
         if norm or name.endswith("bias"):
             assert tensor.eq(1.0 if norm and name.endswith("weight") else 0.0).all(), name
             continue
+        if decoder in ("marian", "pegasus") and "embed_positions" in name:
+            continue  # computed, see test_pretrained.py
         wanted = 0.02 if name.startswith("encoder.") or "enc_to_dec" in name else 0.05
         if decoder == "gpt2" and name.endswith(".c_proj.weight"):
             wanted = residual

@@ -91,6 +91,20 @@ _MBART = {
     "pad_token_id": PAD,
     "eos_token_id": EOS,
 }
+_XGLM = {
+    "model_type": "xglm",
+    "vocab_size": VOCABULARY,
+    "d_model": 24,
+    "num_layers": 2,
+    "attention_heads": 4,
+    "ffn_dim": 40,
+    "max_position_embeddings": 20,
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "bos_token_id": START,
+    "pad_token_id": PAD,
+    "eos_token_id": EOS,
+}
 _BERT = {
     "model_type": "bert",
     "vocab_size": VOCABULARY,
@@ -173,6 +187,17 @@ DECODERS: dict[str, dict[str, Any]] = {
     "mbart-untied": _MBART | {"tie_word_embeddings": False, "activation_function": "relu"},
     "bart": _MBART | {"model_type": "bart"},
     "bart-scaled": _MBART | {"model_type": "bart", "d_model": 32, "scale_embedding": True},
+    "marian": _MBART | {"model_type": "marian", "scale_embedding": True},
+    "marian-odd": _MBART
+    | {"model_type": "marian", "d_model": 27, "decoder_attention_heads": 3, "tie_word_embeddings": False},
+    "pegasus": _MBART | {"model_type": "pegasus", "activation_function": "relu"},
+    "pegasus-scaled": _MBART | {"model_type": "pegasus", "scale_embedding": True, "d_model": 32},
+    "blenderbot": _MBART | {"model_type": "blenderbot"},
+    "blenderbot-scaled": _MBART | {"model_type": "blenderbot", "scale_embedding": True, "d_model": 32},
+    "blenderbot-small": _MBART | {"model_type": "blenderbot-small"},
+    "blenderbot-small-scaled": _MBART | {"model_type": "blenderbot-small", "scale_embedding": True},
+    "xglm": _XGLM,
+    "xglm-equal": _XGLM | {"d_model": 32, "scale_embedding": False, "pad_token_id": 3, "activation_function": "relu"},
     "bert": _BERT,
     "bert-equal": _BERT | {"hidden_size": 32, "layer_norm_eps": 1e-3, "hidden_act": "gelu_new"},
     "bert-untied": _BERT | {"tie_word_embeddings": False, "hidden_act": "relu"},

@@ -29,42 +29,72 @@ from vision2seq.models.decoders.trocr import Layer, LearnedPositions, ScaledEmbe
 class BartDecoder(nn.Module):
     """Embeddings and layers, under the names that checkpoints give them."""
 
-    def __init__(self, config: BartConfig, *, norm_first: bool) -> None:
+    def __init__(self, config: Any, kind: type[BartForCausalLM]) -> None:
         super().__init__()
         width = config.hidden_size
         scale = math.sqrt(width) if config.scale_embedding else 1.0
-        self.embed_tokens = ScaledEmbedding(config.vocab_size, width, config.pad_token_id, scale)
-        self.embed_positions = LearnedPositions(config.max_position_embeddings, width)
-        self.layers = nn.ModuleList(Layer(config, norm_first=norm_first) for _ in range(config.decoder_layers))
-        self.layernorm_embedding = nn.LayerNorm(width)
-        self.layer_norm = nn.LayerNorm(width) if norm_first else None
+        # Marian may have another vocabulary than its encoder's, and says so.
+        vocabulary = getattr(config, "decoder_vocab_size", None) or config.vocab_size
+        self.embed_tokens = ScaledEmbedding(
+            vocabulary, width, config.pad_token_id, scale if kind.scaled == "looked up" else 1.0
+        )
+        self.scale = scale if kind.scaled == "all" else 1.0
+        self.embed_positions = kind.positions(config)
+        self.layers = nn.ModuleList(kind.layer(config) for _ in range(config.decoder_layers))
+        self.layernorm_embedding = nn.LayerNorm(width) if kind.norms_embeddings else None
+        self.layer_norm = nn.LayerNorm(width) if kind.norm_first else None
 
 
 class DecoderWrapper(nn.Module):
     """One more level in the names of the checkpoints."""
 
-    def __init__(self, config: BartConfig, *, norm_first: bool) -> None:
+    def __init__(self, config: Any, kind: type[BartForCausalLM]) -> None:
         super().__init__()
-        self.decoder = BartDecoder(config, norm_first=norm_first)
+        self.decoder = BartDecoder(config, kind)
 
 
 class BartForCausalLM(Decoder):
-    """The BART decoder with its projection to the vocabulary."""
+    """The BART decoder with its projection to the vocabulary; its kin say where they differ."""
 
     config_class: ClassVar[Any] = BartConfig
     image_projections: ClassVar[str | None] = r"\.encoder_attn\.[kv]_proj$"
     base_model_prefix: ClassVar[str] = "model"
     norm_first: ClassVar[bool] = False
+    """Whether branches are normed before, and all once more after the last layer; else after each residual."""
+    norms_embeddings: ClassVar[bool] = True
+    scaled: ClassVar[str] = "looked up"
+    """Which embeddings are scaled if the config says so: those looked up, all (given ones, too) or none."""
 
-    def __init__(self, config: BartConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.model = DecoderWrapper(config, norm_first=self.norm_first)
+        self.model = self.make_trunk(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.tie_weights()
 
+    def make_trunk(self, config: Any) -> nn.Module:
+        """Make the embeddings and the layers."""
+        return DecoderWrapper(config, type(self))
+
+    @classmethod
+    def positions(cls, config: Any) -> Any:
+        """Make the positions: called with ids, length and past, they tell (T, D) or (B, T, D)."""
+        return LearnedPositions(config.max_position_embeddings, config.hidden_size)
+
+    @classmethod
+    def layer(cls, config: Any) -> Layer:
+        """Make a layer."""
+        return Layer(config, norm_first=cls.norm_first)
+
+    @property
+    def trunk(self) -> BartDecoder:
+        """Embeddings and layers, wherever checkpoints have them."""
+        found = self.model.decoder
+        assert isinstance(found, BartDecoder)
+        return found
+
     def get_input_embeddings(self) -> nn.Embedding:
         """The token embeddings."""
-        return self.model.decoder.embed_tokens
+        return self.trunk.embed_tokens
 
     def get_output_embeddings(self) -> nn.Linear:
         """The projection to the vocabulary."""
@@ -100,20 +130,26 @@ class BartForCausalLM(Decoder):
             nn.init.zeros_(module.bias)
 
     def embed(self, inputs: DecoderInputs) -> Tensor:
-        decoder = self.model.decoder
-        embedded = inputs.embeddings if inputs.ids is None else decoder.embed_tokens(inputs.ids)
+        trunk = self.trunk
+        embedded = inputs.embeddings if inputs.ids is None else trunk.embed_tokens(inputs.ids)
         assert embedded is not None
-        x = decoder.layernorm_embedding(embedded + decoder.embed_positions(inputs.ids, inputs.length, inputs.past))
+        positions = trunk.embed_positions(inputs.ids, inputs.length, inputs.past)
+        x = self.with_positions(embedded if trunk.scale == 1.0 else embedded * trunk.scale, positions)
         return F.dropout(x, self.config.dropout) if self.training else x
 
+    def with_positions(self, embedded: Tensor, positions: Tensor) -> Tensor:
+        """Join tokens and positions to what goes into the first layer, (B, T, D)."""
+        norm, x = self.trunk.layernorm_embedding, embedded + positions
+        return x if norm is None else norm(x)
+
     def layers(self) -> nn.ModuleList:
-        return self.model.decoder.layers
+        return self.trunk.layers
 
     def skips_layer(self) -> bool:
         return self.training and bool(torch.rand([]) < self.config.decoder_layerdrop)
 
     def end(self, x: Tensor) -> Tensor:
-        norm = self.model.decoder.layer_norm
+        norm = self.trunk.layer_norm
         return x if norm is None else norm(x)
 
     def head(self, x: Tensor) -> Tensor:
