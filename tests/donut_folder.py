@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny
+import torch
 from torch import Tensor
 
 from vision2seq import Reader
@@ -41,6 +42,7 @@ def donut(folder: Path, *tags: str, start: str | None = None, special: bool = Fa
     if start is not None:
         ids["decoder_start_token_id"] = CHARACTERS + tags.index(start)
     config = VisionEncoderDecoderConfig(encoder=ENCODER, decoder=decoder, **ids)
+    torch.manual_seed(0)
     VisionEncoderDecoderModel._from_config(config).save_pretrained(folder)
     tiny.write_tokenizer(folder, count=CHARACTERS, longest=96)
     about = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

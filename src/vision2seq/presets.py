@@ -148,8 +148,12 @@ PRESETS = {
         Preset(
             "texteller",
             "formulas: gray, the border cut off, 448 by 448",
-            # Nobody else reads squares of that size with one channel.
-            lambda files: _is(files, "vit", "trocr") and files.encoder.get("num_channels") == 1 and not _own(files),
+            lambda files: (
+                _is(files, "vit", "trocr")
+                and files.encoder.get("num_channels") == 1
+                and ("texteller" in files.name or files.image_size == (448, 448))  # which nobody else has
+                and not _own(files)
+            ),
             image_class="TexTellerImageProcessor",
             image_options=_canvas,
             max_new_tokens=1024,

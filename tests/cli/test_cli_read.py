@@ -85,11 +85,16 @@ def test_json(capsys: Captured, model: str, images: Path, texts: dict[str, str])
             "text",
             "confidence",
             "probability",
+            "score",
+            "words",
             "tokens",
             "finish_reason",
             "seconds",
             "source",
             "error",
+            "repetition",
+            "alternatives",
+            "data",
         ]
         assert entry["error"] is None
         assert 0 < entry["confidence"] <= 1

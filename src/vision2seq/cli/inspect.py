@@ -160,11 +160,15 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
 def _image_processor(source: Source, found: dict[str, Any]) -> None:
     import warnings
 
+    from vision2seq import presets
     from vision2seq.auto import AutoImageProcessor
 
+    preset = presets.find(source)
+    if preset is not None:
+        found["preset"] = {"name": preset.name, "about": preset.about}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        processor = AutoImageProcessor.from_pretrained(source)
+        processor = (AutoImageProcessor.from_pretrained if preset is None else preset.image_processor)(source)
     found["notes"].extend(str(warning.message) for warning in caught)
     options = processor.to_dict()
     shown = ("size", "crop_size", "do_center_crop", "resample", "image_mean", "image_std")
@@ -187,9 +191,12 @@ def _image_processor(source: Source, found: dict[str, Any]) -> None:
 
 def _tokenizer(source: Source, found: dict[str, Any]) -> None:
     from vision2seq.auto import AutoTokenizer
+    from vision2seq.tasks import tasks_of
 
     tokenizer = AutoTokenizer.from_pretrained(source)
     found["tokenizer"] = {"class": type(tokenizer).__name__, "tokens": len(tokenizer)}
+    if known := list(tasks_of(tokenizer)):
+        found["tasks"] = known
     vocabulary = found.get("decoder", {}).get("vocabulary")
     if vocabulary is not None and len(tokenizer) > vocabulary:
         found["problems"].append(
@@ -255,7 +262,10 @@ def _print(found: dict[str, Any]) -> None:
             p["class"] + "".join(f", {k} {_size(v) if k.endswith('size') else v}" for k, v in p.items() if k != "class")
         ),
     )
+    part("preset", lambda p: f"{p['name']}: {p['about']}")
     part("tokenizer", lambda p: f"{p['class']}, {p['tokens']} tokens")
+    if "tasks" in found:
+        line("tasks", ", ".join(found["tasks"]))
     part("generation", lambda p: ", ".join(f"{name} {value}" for name, value in p.items()))
     for note in found["notes"]:
         line("note", note)
