@@ -97,8 +97,8 @@ fuzz: $(VENV)/.dev
 
 # What tests/goldens holds of TensorFlow and Flax; the tests themselves need neither.
 fixtures: $(TENSORFLOW)/.installed $(FLAX)/.installed
-	$(TENSORFLOW)/bin/python tests/goldens/tensorflow/make.py
-	$(FLAX)/bin/python tests/goldens/flax/make.py
+	PYTHONPATH=tests/goldens $(TENSORFLOW)/bin/python tests/goldens/tensorflow/make.py
+	PYTHONPATH=tests/goldens $(FLAX)/bin/python tests/goldens/flax/make.py
 
 # Without --no-deps, tf-keras asks for the TensorFlow with CUDA.
 $(TENSORFLOW)/.installed: constraints-fixtures.txt | python-is-usable

@@ -12,7 +12,6 @@ import os
 import shutil
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 os.environ |= {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
@@ -23,51 +22,31 @@ import tensorflow as tf
 import tf_keras
 import torch
 import transformers
-from safetensors.torch import save_file
+from small_models import (
+    BART,
+    BERT,
+    DECODERS,
+    GPT2,
+    VIT,
+    VOCABULARY,
+    draw_weights,
+    inputs_for,
+    joined,
+    pack,
+    save_expected,
+)
 from transformers.modeling_tf_pytorch_utils import load_pytorch_weights_in_tf2_model
 
 HERE = Path(__file__).parent
-VOCABULARY = 31
 
-_VIT = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "image_size": 16,
-    "patch_size": 8,
-}
-_BERT = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 24,
-    "max_position_embeddings": 14,
-}
-_BART = {
-    "vocab_size": VOCABULARY,
-    "d_model": 12,
-    "encoder_layers": 1,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 20,
-    "decoder_ffn_dim": 20,
-    "max_position_embeddings": 14,
-}
 ENCODERS = {
-    "vit": transformers.ViTConfig(**_VIT),
-    "deit": transformers.DeiTConfig(**_VIT),
+    "vit": transformers.ViTConfig(**VIT),
+    "deit": transformers.DeiTConfig(**VIT),
     "swin": transformers.SwinConfig(
         image_size=16, patch_size=4, embed_dim=8, depths=[1, 2], num_heads=[2, 2], window_size=2
     ),
 }
-DECODERS = {
-    "gpt2": transformers.GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_positions=12),
-    "bert": transformers.BertConfig(**_BERT | {"hidden_size": 12}, is_decoder=True, add_cross_attention=True),
-    "roberta": transformers.RobertaConfig(**_BERT, is_decoder=True, add_cross_attention=True),
-}
+_BART = BART | {"d_model": 12, "decoder_layers": 2}
 WHOLE = {"bart": transformers.BartConfig(**_BART), "mbart": transformers.MBartConfig(**_BART)}
 HALVES = {  # name → PyTorch's class
     "vit": "ViTModel",
@@ -135,10 +114,7 @@ def main() -> None:
         old.unlink()
     for name in JOINED:
         encoder, decoder = name.split("-")
-        halves = ENCODERS[encoder], DECODERS[decoder]
-        config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(*halves)
-        config.decoder_start_token_id = config.pad_token_id = 1
-        _make(name, config, "VisionEncoderDecoderModel")
+        _make(name, joined(ENCODERS[encoder], DECODERS[decoder]), "VisionEncoderDecoderModel")
     for name, cls in HALVES.items():
         _make(f"half-{name}", (ENCODERS | DECODERS | WHOLE)[name], cls)
     for name in PUBLISHED:
@@ -149,9 +125,11 @@ def main() -> None:
 
 def _make(name: str, config: transformers.PretrainedConfig, cls: str) -> None:
     theirs = getattr(transformers, cls)(config).eval()
-    _draw(theirs)
+    draw_weights(theirs)
     model = getattr(transformers, f"TF{cls}")(config)
-    inputs = _inputs(config, cls)
+    inputs = inputs_for(config)
+    if config.add_cross_attention:
+        inputs["encoder_hidden_states"] = torch.ones(2, 3, config.hidden_size)
     model({key: tf.constant(value.numpy()) for key, value in inputs.items()}, training=False)
     load_pytorch_weights_in_tf2_model(
         model,
@@ -183,38 +161,8 @@ def _make(name: str, config: transformers.PretrainedConfig, cls: str) -> None:
             if file.parent.name != "h5" and "index" not in file.name:
                 file.unlink()
         (folder / "h5" / "config.json").rename(folder / "config.json")
-        state = {key: value.contiguous() for key, value in theirs.state_dict().items()}
-        kept: dict[int, str] = {}
-        save_file(
-            {key: value for key, value in state.items() if kept.setdefault(value.data_ptr(), key) == key},
-            folder / "expected.safetensors",
-            metadata={"format": "pt"},
-        )
-        _pack(folder, name)
-
-
-def _draw(model: torch.nn.Module) -> None:
-    """Random weights of few digits, so that they pack well."""
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randint(-64, 65, parameter.shape, generator=draw) / 128
-            norm = parameter.ndim == 1 and name.endswith("weight")
-            parameter.copy_(1 + noise / 4 if norm else noise)
-
-
-def _inputs(config: transformers.PretrainedConfig, cls: str) -> dict[str, torch.Tensor]:
-    draw = torch.Generator().manual_seed(1)
-    pixels = torch.randn(2, 3, 16, 16, generator=draw)
-    ids = torch.randint(4, VOCABULARY, (2, 5), generator=draw, dtype=torch.int32)
-    if cls == "VisionEncoderDecoderModel":
-        return {"pixel_values": pixels, "decoder_input_ids": ids}
-    if config.model_type in ENCODERS:
-        return {"pixel_values": pixels}
-    if config.model_type in WHOLE:
-        return {"input_ids": ids, "decoder_input_ids": ids}
-    memory = torch.randn(2, 3, config.hidden_size, generator=draw)
-    return {"input_ids": ids, "encoder_hidden_states": memory} if config.add_cross_attention else {"input_ids": ids}
+        save_expected(theirs, folder)
+        pack(folder, HERE / f"{name}.zip")
 
 
 def _save_by_name(model: tf.Module, folder: Path) -> None:
@@ -266,27 +214,18 @@ def _make_published(name: str) -> None:
             tensors=[*values.values(), *trained.values()],
         )
         if name == "bert":
-            config = transformers.BertConfig(**_BERT | {"num_hidden_layers": 2})
+            config = transformers.BertConfig(**BERT | {"num_hidden_layers": 2})
             model: torch.nn.Module = transformers.BertForPreTraining(config)
             load = transformers.models.bert.modeling_bert.load_tf_weights_in_bert
             load(model, config, str(folder / "bert_model.ckpt"))
         else:
-            config = DECODERS["gpt2"]
+            config = transformers.GPT2Config(**GPT2)
             model = transformers.GPT2LMHeadModel(config)
             load = transformers.models.gpt2.modeling_gpt2.load_tf_weights_in_gpt2
             load(model.transformer, config, str(folder / "gpt2_model.ckpt"))
         config.save_pretrained(folder)
-        kept: dict[int, str] = {}
-        save_file(
-            {
-                key: value.contiguous()
-                for key, value in model.state_dict().items()
-                if kept.setdefault(value.data_ptr(), key) == key
-            },
-            folder / "expected.safetensors",
-            metadata={"format": "pt"},
-        )
-        _pack(folder, f"published-{name}")
+        save_expected(model, folder)
+        pack(folder, HERE / f"published-{name}.zip")
 
 
 class _Part:
@@ -337,16 +276,7 @@ def _make_types() -> None:
         for number, data in enumerate((b"", b"a", b"ab" * 300, words, words[::-1] * 9, noise)):
             (folder / f"{number}.plain").write_bytes(data)
             (folder / f"{number}.snappy").write_bytes(bytes(cramjam.snappy.compress_raw(data)))
-        _pack(folder, "types")
-
-
-def _pack(folder: Path, name: str) -> None:
-    with zipfile.ZipFile(HERE / f"{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                packed.writestr(entry, path.read_bytes())
+        pack(folder, HERE / "types.zip")
 
 
 if __name__ == "__main__":
