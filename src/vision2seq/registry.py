@@ -62,6 +62,7 @@ DECODERS: dict[str, tuple[Any, str]] = {
     "marian": (f"{_MODELS}.decoders.bart_config:MarianConfig", f"{_MODELS}.decoders.marian:MarianForCausalLM"),
     "mbart": (f"{_MODELS}.decoders.bart_config:MBartConfig", f"{_MODELS}.decoders.bart:MBartForCausalLM"),
     "pegasus": (f"{_MODELS}.decoders.bart_config:PegasusConfig", f"{_MODELS}.decoders.marian:PegasusForCausalLM"),
+    "rembert": (f"{_MODELS}.decoders.rembert_config:RemBertConfig", f"{_MODELS}.decoders.rembert:RemBertForCausalLM"),
     "roberta": (f"{_MODELS}.decoders.bert_config:RobertaConfig", f"{_MODELS}.decoders.roberta:RobertaForCausalLM"),
     "roberta-prelayernorm": (
         f"{_MODELS}.decoders.bert_config:RobertaPreLayerNormConfig",

@@ -207,6 +207,7 @@ DECODERS: dict[str, dict[str, Any]] = {
     "bert-generation": _BERT | {"model_type": "bert-generation"},
     "electra": _BERT | {"model_type": "electra", "embedding_size": 16, "hidden_act": "relu"},
     "electra-equal": _BERT | {"model_type": "electra", "embedding_size": 24},
+    "rembert": _BERT | {"model_type": "rembert", "input_embedding_size": 12, "output_embedding_size": 28},
     "roberta": _ROBERTA,
     "roberta-untied": _ROBERTA | {"tie_word_embeddings": False, "hidden_act": "relu"},
     "roberta-pad-3": _ROBERTA | {"pad_token_id": 3, "max_position_embeddings": 24, "hidden_size": 32},
