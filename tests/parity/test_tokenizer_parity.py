@@ -31,6 +31,12 @@ torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
 
 
+def theirs_from(folder: Path) -> Any:
+    """What transformers opens a folder with: its fast class, but where that is broken (Blenderbot-small's)."""
+    slow = "BlenderbotSmall" in (folder / "tokenizer_config.json").read_text(encoding="utf-8")
+    return transformers.AutoTokenizer.from_pretrained(folder, use_fast=not slow)
+
+
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Tokenizer]]:
     """Name of a layout → their tokenizer and ours, opened once."""
@@ -40,7 +46,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[An
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
             LAYOUTS[name](folder)
-            made[name] = transformers.AutoTokenizer.from_pretrained(folder), load_tokenizer(folder)
+            made[name] = theirs_from(folder), load_tokenizer(folder)
         return made[name]
 
     return get
@@ -88,7 +94,8 @@ def test_random_ids_decode_the_same(opened: Pair, layout: str) -> None:
     generator = random.Random(layout)
     rows = []
     for _ in range(150):
-        ids = [generator.randrange(len(theirs) + 3) for _ in range(generator.randint(0, 12))]  # three that nobody has
+        nobodys = 0 if layout.startswith("generation") else 3  # for which sentencepiece raises
+        ids = [generator.randrange(len(theirs) + nobodys) for _ in range(generator.randint(0, 12))]
         ids += generator.choices(theirs.all_special_ids, k=generator.randint(0, 3))
         generator.shuffle(ids)
         rows.append(ids)
@@ -119,8 +126,9 @@ def test_same_padding_and_cutting(opened: Pair, layout: str) -> None:
             "truncation": generator.choice([True, True, False, "longest_first", "only_first", "do_not_truncate"]),
             "max_length": generator.choice([None, 4, 9, 17, 50]),
             "add_special_tokens": generator.random() < 0.7,
-            "return_special_tokens_mask": generator.random() < 0.3,
-            "return_token_type_ids": generator.choice([None, True, False]),
+            "return_special_tokens_mask": generator.random() < 0.3 and "marian" not in layout,
+            # Their slow classes give too many of these, and Marian's marks special tokens in the text as well.
+            "return_token_type_ids": generator.choice([None, True, False]) if theirs.is_fast else None,
             "return_attention_mask": generator.choice([None, True, False]),
             "padding_side": generator.choice([None, "left", "right"]),
         }
@@ -131,7 +139,8 @@ def test_same_padding_and_cutting(opened: Pair, layout: str) -> None:
             options["return_tensors"] = generator.choice(["pt", "np"])
         text: Any = lines[0] if generator.random() < 0.3 else lines
         expected, found = theirs(text, **options), ours(text, **options)
-        assert list(found) == list(expected), options
+        assert sorted(found) == sorted(expected), options
+        assert not theirs.is_fast or list(found) == list(expected), options
         for key in expected:
             assert type(found[key]) is type(expected[key])
             if square:
@@ -175,7 +184,7 @@ def test_same_pairs_and_batches_padded_later(opened: Pair, layout: str) -> None:
 @each_layout
 def test_tokens_added_after_loading(layout: str, tmp_path: Path) -> None:
     LAYOUTS[layout](tmp_path)
-    theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    theirs, ours = theirs_from(tmp_path), load_tokenizer(tmp_path)
     counts = []
     for tokenizer in (theirs, ours):
         made = tokenizers.AddedToken("<line>", lstrip=True, normalized=False)
@@ -203,13 +212,13 @@ def test_saved_by_us_and_loaded_by_them_and_back(opened: Pair, layout: str, tmp_
     lines = LINES[:90]
     ours.save_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "theirs")
-    _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"), load_tokenizer(tmp_path / "ours"), lines)
-    _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs"), load_tokenizer(tmp_path / "theirs"), lines)
+    _same(theirs_from(tmp_path / "ours"), load_tokenizer(tmp_path / "ours"), lines)
+    _same(theirs_from(tmp_path / "theirs"), load_tokenizer(tmp_path / "theirs"), lines)
     if layout.startswith("big_bird") and not layout.endswith("json"):
         # [MASK] is registered twice, as a piece of the user and as a special token with other flags; the library goes
         # on finding both and writes one, so that neither theirs nor ours is the same when it is read again.
         return
-    _same(transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"), ours, lines)
+    _same(theirs_from(tmp_path / "ours"), ours, lines)
     _same(theirs, load_tokenizer(tmp_path / "theirs"), lines)
 
 

@@ -177,6 +177,9 @@ PEGASUS = _parts("pegasus.model", "PegasusTokenizer")
 REMBERT = _parts("cls_sep.model", "RemBertTokenizer", {"do_lower_case": False, "keep_accents": True})
 BIG_BIRD = _parts("cls_sep.model", "BigBirdTokenizer")
 BLENDERBOT = _parts("byte_level", "BlenderbotTokenizer", {"add_prefix_space": True})
+GENERATION = _parts("generation.model", "BertGenerationTokenizer")
+MARIAN = _parts("marian", "MarianTokenizer", {"source_lang": "en", "target_lang": "mul"})
+BLENDERBOT_SMALL = _parts("blenderbot_small", "BlenderbotSmallTokenizer")
 FLAGGED = [
     tokenizers.AddedToken("new_tok", lstrip=True, rstrip=True, single_word=True),
     tokenizers.AddedToken("<sep/>", normalized=False),
@@ -273,6 +276,12 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "big_bird-bpe": _parts("bpe.model", "BigBirdTokenizer"),
     "blenderbot": BLENDERBOT,
     "blenderbot-json": _saved(BLENDERBOT, only_json=True),
+    "generation": GENERATION,
+    "generation-unigram": _parts("unigram.model", "BertGenerationTokenizer", {"clean_up_tokenization_spaces": True}),
+    "generation-added": _saved(GENERATION, added=FLAGGED[1:], special={"additional_special_tokens": ["[SEP]"]}),
+    "marian": MARIAN,
+    "marian-added": _saved(MARIAN, added=FLAGGED[1:], special={"additional_special_tokens": ["[SEP]", ">>fra<<"]}),
+    "blenderbot_small": BLENDERBOT_SMALL,
     "nougat": _nougat,
     "characters": _characters,
 }

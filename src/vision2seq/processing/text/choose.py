@@ -9,10 +9,13 @@ from tokenizers import models, pre_tokenizers, processors
 
 from vision2seq.errors import TokenizerError
 from vision2seq.processing.text import files as names
+from vision2seq.processing.text.bert_generation import BERT_GENERATION
+from vision2seq.processing.text.blenderbot_small import BLENDERBOT_SMALL
 from vision2seq.processing.text.byte_level import BART, BLENDERBOT, GPT2, ROBERTA
 from vision2seq.processing.text.fairseq import BARTHEZ, CAMEMBERT, MBART, MBART50, XGLM, XLM_ROBERTA
 from vision2seq.processing.text.files import TokenizerFiles
 from vision2seq.processing.text.japanese import BERT_JAPANESE
+from vision2seq.processing.text.marian import MARIAN
 from vision2seq.processing.text.pegasus import PEGASUS
 from vision2seq.processing.text.rembert import BIG_BIRD, REMBERT
 from vision2seq.processing.text.style import GENERIC, NOUGAT, Style
@@ -22,6 +25,7 @@ STYLES = (
     ROBERTA,
     BART,
     BLENDERBOT,
+    BLENDERBOT_SMALL,
     GPT2,
     XLM_ROBERTA,
     MBART,
@@ -32,6 +36,8 @@ STYLES = (
     PEGASUS,
     REMBERT,
     BIG_BIRD,
+    BERT_GENERATION,
+    MARIAN,
     BERT,
     BERT_JAPANESE,
     NOUGAT,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
@@ -33,6 +33,7 @@ class Encoder(Vocabulary):
     padding_side: str
     truncation_side: str
     pad_token_type_id: int
+    is_fast: ClassVar[bool]
 
     def __call__(
         self,
@@ -293,7 +294,7 @@ class Encoder(Vocabulary):
         room = limit - (backend.num_special_tokens_to_add(pair) if special else 0)
         if room < 0:
             raise OptionError(f"max_length={limit} leaves no room for the {limit - room} special tokens. Raise it.")
-        lengths = _kept([len(part.ids) for part in parts], room, cut)
+        lengths = _kept([len(part.ids) for part in parts], room, cut, self.is_fast)
         for part, length in zip(parts, lengths, strict=True):
             part.truncate(length, direction=self.truncation_side)
         return backend.post_process(parts[0], parts[1] if pair else None, special)
@@ -324,8 +325,11 @@ class Encoder(Vocabulary):
                 values[number] = [*row, *more] if side == "right" else [*more, *row]
 
 
-def _kept(lengths: list[int], room: int, cut: str) -> list[int]:
-    """How much of one text or of each of a pair remains if together they may have ``room`` tokens."""
+def _kept(lengths: list[int], room: int, cut: str, fast: bool) -> list[int]:
+    """How much of one text or of each of a pair remains if together they may have ``room`` tokens.
+
+    If both are cut and the room is odd, the longer text keeps one more; where no library splits, the first one does.
+    """
     if sum(lengths) <= room:
         return lengths
     if len(lengths) == 1:
@@ -337,6 +341,8 @@ def _kept(lengths: list[int], room: int, cut: str) -> list[int]:
         long = long if short > room else max(short, room - short)
         if short + long > room:
             short, long = room // 2, room // 2 + room % 2
+            if not fast:
+                return [long, short]
         return [long, short] if lengths[0] > lengths[1] else [short, long]
     kept = [room - lengths[1], lengths[1]] if cut == "only_first" else [lengths[0], room - lengths[0]]
     if min(kept) <= 0:

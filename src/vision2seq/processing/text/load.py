@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from vision2seq.processing.text.bert_generation import BERT_GENERATION
+from vision2seq.processing.text.blenderbot_small import BLENDERBOT_SMALL
 from vision2seq.processing.text.byte_level import BART, BLENDERBOT, GPT2, ROBERTA
 from vision2seq.processing.text.choose import choose_style, written_name
 from vision2seq.processing.text.fairseq import BARTHEZ, CAMEMBERT, MBART, MBART50, XGLM, XLM_ROBERTA
 from vision2seq.processing.text.files import TokenizerFiles
 from vision2seq.processing.text.japanese import BERT_JAPANESE
 from vision2seq.processing.text.language_tokenizer import LanguageTokenizer
+from vision2seq.processing.text.marian import MARIAN
 from vision2seq.processing.text.pegasus import PEGASUS
+from vision2seq.processing.text.python_tokenizer import PythonTokenizer
 from vision2seq.processing.text.rembert import BIG_BIRD, REMBERT
 from vision2seq.processing.text.style import GENERIC, NOUGAT
 from vision2seq.processing.text.tokenizer import Tokenizer, read_tokenizer_json
@@ -168,6 +172,24 @@ class BlenderbotTokenizer(Tokenizer):
 
 class BlenderbotTokenizerFast(BlenderbotTokenizer):
     """The same as `BlenderbotTokenizer`."""
+
+
+class BertGenerationTokenizer(PythonTokenizer):
+    """BERT generation's: SentencePiece, nothing around the text."""
+
+    style = BERT_GENERATION
+
+
+class MarianTokenizer(PythonTokenizer):
+    """Marian's: SentencePiece, ``</s>`` behind the text; ``text_target`` in the other language."""
+
+    style = MARIAN
+
+
+class BlenderbotSmallTokenizer(PythonTokenizer):
+    """Blenderbot-small's: BPE of lower-case words, nothing around the text."""
+
+    style = BLENDERBOT_SMALL
 
 
 class BertTokenizer(Tokenizer):

@@ -7,6 +7,7 @@ across combined characters. Kinds that transformers knows no fast class of follo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
@@ -37,7 +38,15 @@ def find_model(files: TokenizerFiles, name: str) -> SentencePieceModel:
     Raises:
         TokenizerError: It is not there, damaged, or of a type that cannot be used.
     """
-    path = files.path(name, *SENTENCEPIECE_NAMES)
+    return read_sentencepiece(files.path(name, *SENTENCEPIECE_NAMES))
+
+
+def read_sentencepiece(path: Path) -> SentencePieceModel:
+    """Read a SentencePiece model that can be split with.
+
+    Raises:
+        TokenizerError: It is damaged, or of a type that cannot be used.
+    """
     source = read_model(path.read_bytes(), str(path))
     if source.model_type not in (UNIGRAM, BPE):
         raise TokenizerError(

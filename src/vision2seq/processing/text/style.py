@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
@@ -50,6 +50,33 @@ def _as_given(given: list[Special] | None, options: Mapping[str, Any]) -> list[S
     return given or []
 
 
+class Splitter(Protocol):
+    """Splits texts in Python, for kinds that the library cannot split.
+
+    Attributes:
+        vocabulary: Tokens to ids.
+        unk_token: The token of the vocabulary that stands for pieces it lacks.
+    """
+
+    vocabulary: dict[str, int]
+    unk_token: str
+
+    def prepare(self) -> None:
+        """Load what splitting needs beyond the vocabulary; raises if it cannot be had."""
+
+    def pieces(self, text: str) -> list[str]:
+        """Split a text that holds no added token."""
+
+    def target_pieces(self, text: str) -> list[str]:
+        """The same for a text passed as ``text_target``."""
+
+    def text(self, tokens: list[str], special: set[str], source: bool) -> str:
+        """Join tokens into text; special tokens among them; as a text passed as ``text`` is, if ``source``."""
+
+    def files(self) -> dict[str, str | bytes]:
+        """Vocabulary files that this is read from again."""
+
+
 @dataclass(frozen=True)
 class Style:
     """One kind of tokenizer.
@@ -65,6 +92,8 @@ class Style:
         build: Makes the vocabulary, normaliser, splitter and decoder from `files`.
         finish: Adds what needs the ids of special tokens.
         adjust: Applies options to a tokenizer that came from a tokenizer.json.
+        splitter: Makes what splits texts in Python, instead of `build`.
+        max_length: The longest row that the model takes, if no file says.
         clean_up: Whether decoding removes spaces before punctuation if built from parts and no file says.
     """
 
@@ -78,6 +107,8 @@ class Style:
     build: Callable[[TokenizerFiles, Mapping[str, Any]], Backend] = _no_build
     finish: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
     adjust: Callable[[Backend, Mapping[str, str], Mapping[str, Any]], None] = _leave
+    splitter: Callable[[TokenizerFiles, Mapping[str, Any]], Splitter] | None = None
+    max_length: int | None = None
     clean_up: bool = False
 
 

@@ -167,6 +167,8 @@ class Tokenizer(Encoder):
                     f"{type(self).__name__} has no option {key!r}.{nearest(key, known)} "
                     f"It has: {', '.join(sorted(_OPTIONS))}."
                 )
+        if style.splitter is not None and all(name in files.vocabularies for name in style.files):
+            backend = None  # a tokenizer.json cannot say how these split
         from_parts = backend is None
         options: dict[str, Any] = {**files.config, **overrides}
         self._options = options
@@ -180,7 +182,7 @@ class Tokenizer(Encoder):
 
         if backend is None:
             unk = self._text_of("unk_token")
-            backend = style.build(files, {**options, "unk_token": unk})
+            backend = self._build(files, {**options, "unk_token": unk})
         elif not stated:  # nothing may be added to a vocabulary on a guess
             for name in SPECIAL_NAMES:
                 text = self._text_of(name)
@@ -205,13 +207,16 @@ class Tokenizer(Encoder):
         self._set_prefix_space(options, stated)
         backend.encode_special_tokens = bool(options.get("split_special_tokens", False))
 
-        limit = options.get("model_max_length", options.get("max_len"))
+        limit = options.get("model_max_length", options.get("max_len", style.max_length))
         self.model_max_length: int = UNLIMITED if limit is None else int(limit)
         self.model_input_names: list[str] = list(options.get("model_input_names") or style.inputs)
         clean = options.get("clean_up_tokenization_spaces")
         self.clean_up_tokenization_spaces: bool = (from_parts and style.clean_up) if clean is None else bool(clean)
         self.chat_template: Any = options.get("chat_template")
         self.name_or_path: str = files.name
+
+    def _build(self, files: TokenizerFiles, options: Mapping[str, Any]) -> Backend:
+        return self._style.build(files, options)
 
     def _take_out_padding(self) -> dict[str, Any]:
         """Clear what a tokenizer.json says of padding and truncation, which calls do; return it as defaults."""
@@ -257,7 +262,7 @@ class Tokenizer(Encoder):
             elif value not in queue:
                 queue.append(value)
         special = set(self.all_special_tokens)
-        self._backend.add_tokens([as_special(token) if token.content in special else token for token in queue])
+        self._add([as_special(token) if token.content in special else token for token in queue])
 
         for index, token in listed.items():
             actual = self._backend.token_to_id(token.content)
@@ -343,16 +348,18 @@ class Tokenizer(Encoder):
             special_map[name] = [spelled(text) for text in value] if isinstance(value, list) else spelled(value)
 
         folder.mkdir(parents=True, exist_ok=True)
-        contents = {
-            **self._older_files(),
-            names.TOKENIZER_JSON: self._backend.to_str(pretty=True),
+        contents: dict[str, str | bytes] = {
+            **self._vocabulary_files(),
             names.SPECIAL_TOKENS_MAP: _dump(special_map),
             names.TOKENIZER_CONFIG: _dump(config),
         }
-        for name, text in contents.items():
+        for name, content in contents.items():
             with replacing(folder / name) as file:
-                file.write(text)
+                file.buffer.write(content.encode() if isinstance(content, str) else content)
         return tuple(str(folder / name) for name in contents)
+
+    def _vocabulary_files(self) -> dict[str, str | bytes]:
+        return {**self._older_files(), names.TOKENIZER_JSON: self._backend.to_str(pretty=True)}
 
     def _older_files(self) -> dict[str, str]:
         """The vocabulary for readers that know no tokenizer.json, where this kind can be put so."""
@@ -383,7 +390,8 @@ class Tokenizer(Encoder):
             token_ids: An id, a list, an array or a tensor of them.
             skip_special_tokens: Whether to leave out special tokens.
             clean_up_tokenization_spaces: Whether to remove spaces before punctuation; as the checkpoint says if unset.
-            unknown: ``spaces_between_special_tokens`` is accepted, and changes nothing.
+            unknown: ``spaces_between_special_tokens`` and ``use_source_tokenizer`` are accepted, and change nothing but
+                where `is_fast` is false.
 
         Raises:
             OptionError: Not ids, or more than one row of them.
@@ -400,12 +408,15 @@ class Tokenizer(Encoder):
             ids = [ids]
         if ids and isinstance(ids[0], (list, tuple)):
             raise OptionError("decode() takes one row of ids. batch_decode() takes several.")
-        with no_panic("decoding"):
-            text = self._backend.decode([checked_id(index) for index in ids], skip_special_tokens)
+        text = self._joined([checked_id(index) for index in ids], skip_special_tokens, unknown)
         clean = (
             self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
         )
         return clean_up(text) if clean else text
+
+    def _joined(self, ids: list[int], skip_special_tokens: bool, options: Mapping[str, Any]) -> str:
+        with no_panic("decoding"):
+            return self._backend.decode(ids, skip_special_tokens)
 
     def batch_decode(
         self,

@@ -151,9 +151,10 @@ class Vocabulary:
         if not new_tokens:
             return 0
         queue = list(new_tokens) if isinstance(new_tokens, (list, tuple)) else [new_tokens]
-        if special_tokens:
-            return self._backend.add_special_tokens(queue)
-        return self._backend.add_tokens(queue)
+        return self._add(queue, special_tokens)
+
+    def _add(self, tokens: list[Any], special: bool = False) -> int:
+        return self._backend.add_special_tokens(tokens) if special else self._backend.add_tokens(tokens)
 
     def add_special_tokens(
         self, special_tokens_dict: Mapping[str, Any], replace_additional_special_tokens: bool = True
