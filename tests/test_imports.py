@@ -25,7 +25,7 @@ ROWS = [
     ["compat"],
     ["engine"],
     ["presets", "reading", "tasks"],
-    ["locate"],
+    ["locate", "overlay"],
     ["reader"],
     ["image_to_text"],
     ["training"],

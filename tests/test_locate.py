@@ -241,7 +241,7 @@ def test_the_bundled_model_tells_where_words_are(bundled: Reader) -> None:
 def test_boxes_follow_the_text_and_lie_on_the_ink(image: Path, bundled: Reader) -> None:
     (reading,) = bundled.read(image, locate=True)
     assert reading.tokens[-1].box is None  # the end
-    dark = np.asarray(Image.open(image).convert("L")) < 128
+    dark = np.asarray(Image.open(image).convert("L")) < 170
     height, width = dark.shape
     boxes = [token.box for token in reading.tokens[:-1]]
     middles = [(box[0] + box[2]) / 2 for box in boxes if box is not None]
@@ -333,6 +333,8 @@ def test_boxes_of_tokens() -> None:
     assert left[1] == pytest.approx(alone[1], abs=0.1)
     longer, _ = place.boxes(peaked((9.0, 5.0), (11.0, 5.0)), grid, ["abc", "d"])
     assert longer[2] == pytest.approx(84, abs=0.5)
+    spaced, _ = place.boxes(peaked((9.0, 5.0), (11.0, 5.0)), grid, ["a", " "])
+    assert spaced[2] == pytest.approx(72 + 16 * 2 / 3, abs=0.5)
     backwards = place.boxes(peaked((11.0, 5.0), (9.0, 5.0)), grid, ["a", "b"])
     assert backwards == [pytest.approx(right), pytest.approx(left)]
     upper, lower = place.boxes(peaked((10.0, 4.0), (10.0, 6.0)), grid, ["a", "b"])

@@ -11,7 +11,7 @@ the attention with which it was picked, that is, the one of the position before 
 3. Around its peak, the mean and the deviation of what is left give the middle and the half sides of a box, as large as
    an even spread of that deviation is.
 4. Tokens that follow each other and whose boxes overlap share the way between their middles by the lengths of their
-   texts, which takes off what attention is wider than characters.
+   texts, a space counting half, which takes off what attention is wider than characters.
 
 Patches that show only a border which the processor added do not count. Measured on `printed-line`, of whose heads half
 were trained to look at the character to come: see docs/reading.md. Of other models nothing is known but that the same
@@ -43,6 +43,7 @@ _AT_ONCE = 128  # tokens; a Donut has 64 heads that look at 4,800 patches, which
 _INFORMED = 0.5  # share of the best head's information that another one needs
 _REACH = 2  # patches around the peak, each way
 _SPREAD = math.sqrt(3)  # an even spread reaches so many of its deviations to each side
+_SPACE = 0.5  # of a character: measured to leave words neither too wide nor too narrow, see docs/reading.md
 _THINNEST = 1 / 8  # of a patch: half of a box's side at least
 
 
@@ -169,7 +170,7 @@ def boxes(looked: Tensor, grid: PatchGrid, texts: Sequence[str]) -> list[Box]:
         if not 0 < apart[axis] < 1:
             continue
         end = int(way[axis] > 0)  # which side of the one meets the other
-        share = len(texts[one]) / (len(texts[one]) + len(texts[other]))
+        share = _length(texts[one]) / (_length(texts[one]) + _length(texts[other]))
         for place, side, part in ((one, end, share), (other, 1 - end, 1 - share)):
             half = torch.maximum(way[axis].abs() * part, patch[axis] * _THINNEST)
             sides[side, place, axis] = torch.minimum(sides[side, place, axis], half)
@@ -179,6 +180,11 @@ def boxes(looked: Tensor, grid: PatchGrid, texts: Sequence[str]) -> list[Box]:
     sides = torch.where(alone, torch.minimum(sides, sides.flip(0)), sides)
     edges = torch.cat([middles - sides[0], middles + sides[1]], dim=1)
     return [tuple(row) for row in edges.tolist()]
+
+
+def _length(text: str) -> float:
+    """In characters, of which a space is worth half in most fonts."""
+    return sum(_SPACE if sign.isspace() else 1.0 for sign in text)
 
 
 def _spread(looked: Tensor, grid: PatchGrid) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -519,3 +521,88 @@ def test_control_c(model: str, images: Path, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert (out, err) == ("", "vision2seq: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------------------------------------- boxes and overlays
+
+LINES = sorted((ROOT / "examples" / "lines").glob("*.png"))
+
+
+def test_boxes_in_json(capsys: Captured) -> None:
+    status, out, err = run(capsys, LINES[0], "--jsonl", "--locate")
+    assert (status, err) == (0, "")
+    entry = json.loads(out)
+    assert [word["text"] for word in entry["words"]] == entry["text"].split()
+    width, height = Image.open(LINES[0]).size
+    for word in entry["words"]:
+        left, top, right, bottom = word["box"]
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+    status, out, _ = run(capsys, LINES[0], "--jsonl")
+    assert all(word["box"] is None for word in json.loads(out)["words"])
+
+
+def test_an_overlay_of_one_image(capsys: Captured, tmp_path: Path) -> None:
+    for name in ("out.png", "out.JPG", "out.webp"):
+        status, out, err = run(capsys, LINES[0], "--overlay", tmp_path / name)
+        assert (status, err) == (0, "")
+        assert out == next(Reader().read(LINES[0])).text + "\n"
+        drawn = Image.open(tmp_path / name)
+        assert drawn.width >= Image.open(LINES[0]).width
+    blue = (np.asarray(Image.open(tmp_path / "out.png").convert("RGB")) == (0, 119, 187)).all(-1)
+    assert blue.any()  # at least one sure word
+
+
+def test_overlays_of_several_images(capsys: Captured, tmp_path: Path) -> None:
+    status, _, err = run(capsys, *LINES[:3], "--overlay", tmp_path / "all.png", "-b", 2)
+    assert (status, err) == (0, "")
+    assert sorted(os.listdir(tmp_path)) == ["all-1.png", "all-2.png", "all-3.png"]
+    twin = tmp_path / LINES[0].name
+    twin.write_bytes(LINES[0].read_bytes())
+    folder = tmp_path / "made" / "here"
+    status, _, err = run(capsys, *LINES[:2], twin, tmp_path / "absent.png", "--overlay", folder)
+    assert status == 1
+    assert "absent.png" in err
+    stems = [LINES[0].stem, f"{LINES[0].stem}~2", LINES[1].stem]
+    assert sorted(os.listdir(folder)) == sorted(f"{stem}.png" for stem in stems)
+    assert Image.open(folder / f"{stems[0]}.png").tobytes() == Image.open(folder / f"{stems[1]}.png").tobytes()
+    first = Image.open(tmp_path / "all-1.png")
+    assert first.tobytes() == Image.open(folder / f"{stems[0]}.png").tobytes()  # a batch mixes nothing up
+
+
+def test_an_overlay_of_standard_input(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Input:
+        buffer = io.BytesIO(LINES[0].read_bytes())
+
+    monkeypatch.setattr(sys, "stdin", Input())
+    assert run(capsys, "-", "--overlay", tmp_path)[0] == 0
+    assert os.listdir(tmp_path) == ["stdin.png"]
+    Input.buffer = io.BytesIO(b"nothing")
+    status, _, err = run(capsys, "-", "--overlay", tmp_path / "no.png")
+    assert status == 1
+    assert "vision2seq: -:" in err
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_wrong_overlays(capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    for path, message in (
+        ("out.gif", r"--overlay .*out.gif: expected a folder, or a file that ends in one of \.png \.jpg \.jpeg \.webp"),
+        ("none/out.png", r"--overlay .*out.png: there is no folder .*none"),
+        ("file", r"--overlay .*file: it is a file without a known ending; expected a folder"),
+        ("file/folder", r"--overlay .*folder: the folder cannot be made: Not a directory"),
+    ):
+        status, out, err = run(capsys, LINES[0], "--overlay", tmp_path / path)
+        assert (status, out) == (2, "")
+        assert re.search(message, err), err
+    status, out, err = run(capsys, LINES[0], "--locate")
+    assert (status, out) == (2, "")
+    assert "--locate gives boxes, which text cannot show; add --json or --jsonl" in err
+    monkeypatch.setattr(Image.Image, "save", _full)
+    status, _, err = run(capsys, LINES[0], "--overlay", tmp_path / "out.png")
+    assert status != 0
+    assert re.search(r"--overlay .*out.png cannot be written: No space left", err)
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")

@@ -8,10 +8,12 @@ import glob
 import io
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from vision2seq.cli import drawing
 from vision2seq.configuration.base import replacing
 from vision2seq.errors import OptionError
 from vision2seq.processing.image import SUFFIXES
@@ -38,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array of all readings")
     form.add_argument("--jsonl", action="store_true", help="one JSON object a line")
+    parser.add_argument("--locate", action="store_true", help="boxes of tokens and words, in --json and --jsonl")
+    parser.add_argument(
+        "--overlay",
+        type=Path,
+        metavar="PATH",
+        help="draw the words' boxes over the image: a .png, .jpg or .webp (numbered for several images), or a folder",
+    )
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there instead of to standard output")
     parser.add_argument("--device", default=None, help="such as cuda (default: cpu)")
     parser.add_argument("--dtype", default=None, help="such as bfloat16 (default: float32)")
@@ -76,6 +85,13 @@ def run(options: argparse.Namespace) -> int:
     if options.output is not None and options.output.is_dir():
         print(f"vision2seq: -o {options.output}: it is a folder, expected a file", file=sys.stderr)
         return 2
+    if options.locate and not (options.json or options.jsonl or options.overlay):
+        print("vision2seq: --locate gives boxes, which text cannot show; add --json or --jsonl", file=sys.stderr)
+        return 2
+    drawn = drawing.files(options.overlay, names) if options.overlay is not None else []
+    if isinstance(drawn, str):
+        print(f"vision2seq: --overlay {options.overlay}: {drawn}", file=sys.stderr)
+        return 2
 
     import torch
     from tqdm import tqdm
@@ -90,9 +106,9 @@ def run(options: argparse.Namespace) -> int:
         batch_size=options.batch_size,
         device=options.device,
         dtype=options.dtype,
-        precision=options.precision,
         task=options.task,
         preset=options.preset,
+        precision=options.precision,
         **{name: value for name, value in wanted.items() if value is not None},
     )
     # tqdm keeps silent where standard error is no terminal.
@@ -100,8 +116,14 @@ def run(options: argparse.Namespace) -> int:
     failed = 0
     with _output(options.output) as out:
         write = _Writer(out, "json" if options.json else "jsonl" if options.jsonl else "text", several=len(names) > 1)
-        readings = reader.read(map(_source, names), allow_url=options.allow_url, question=options.question)
-        for name, reading in zip(names, tqdm(readings, total=len(names), unit="image", disable=hidden), strict=True):
+        kept: deque[Any] = deque()  # pictures to draw on, from when they are loaded until they are read
+        sources = drawing.loaded(map(_source, names), kept, options.allow_url) if drawn else map(_source, names)
+        located = options.locate or bool(drawn)
+        readings = reader.read(sources, allow_url=options.allow_url, question=options.question, locate=located)
+        shown = tqdm(readings, total=len(names), unit="image", disable=hidden)
+        for number, (name, reading) in enumerate(zip(names, shown, strict=True)):
+            if drawn:
+                drawing.draw(kept.popleft(), reading, drawn[number])
             if reading.error is not None:
                 failed += 1
                 print(f"vision2seq: {name}: {reading.error}", file=sys.stderr)
