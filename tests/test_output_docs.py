@@ -72,7 +72,7 @@ def test_commands_run(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_page_is_read() -> None:
-    assert (len(SESSIONS), len(SCRIPTS), len(COMMANDS)) == (3, 2, 2)
+    assert (len(SESSIONS), len(SCRIPTS), len(COMMANDS)) == (4, 2, 2)
 
 
 @pytest.mark.parametrize("name", sorted(TASKS))

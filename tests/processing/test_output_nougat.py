@@ -11,6 +11,7 @@ import pytest
 from vision2seq.processing.output.nougat import (
     correct_tables,
     get_slices,
+    join_pages,
     markdown_compatible,
     normalize_list_like_lines,
     post_process_generation,
@@ -36,6 +37,20 @@ def test_several_pages_at_once() -> None:
     assert post_process_generation(pages, False) == [page["raw"] for page in PAGES]
     assert post_process_generation(pages[0]) == PAGES[0]["markdown"]
     assert post_process_generation([]) == []
+
+
+def test_pages_that_went_wrong_are_marked() -> None:
+    pages = ["# A\n\n", " [MISSING_PAGE_POST]\n", "text, text, te", "la la la", "\n\n\n\nThe end. "]
+    assert join_pages(pages, [None, None, 6, 0, None]).split("\n\n") == [
+        "# A",
+        "[MISSING_PAGE_EMPTY:2]",
+        "[MISSING_PAGE_FAIL:3]",
+        "[MISSING_PAGE_EMPTY:4]",
+        "The end.",
+    ]
+    assert join_pages(["a ", "b"]) == "a b"
+    assert join_pages(["[MISSING_PAGE_POST]"], [5]) == "[MISSING_PAGE_EMPTY:1]"
+    assert join_pages([]) == ""
 
 
 def test_a_space_follows_a_whole_word_only_if_words_are_known() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tiny
 
-from vision2seq import AutoProcessor, DonutProcessor, NougatProcessor, TrOCRProcessor
+from vision2seq import AutoProcessor, DonutProcessor, NougatProcessor, NougatTokenizerFast, TrOCRProcessor
 from vision2seq.errors import OptionError
 
 TAGS = ("<s_menu>", "</s_menu>", "<s_nm>", "</s_nm>", "<sep/>", "<paid/>")
@@ -96,3 +96,15 @@ def test_nougats_markdown_is_put_in_order(tmp_path: Path) -> None:
     assert batch["labels"] == [*processor.tokenizer("ab", add_special_tokens=False).input_ids, 1, 1, 1]
     assert "input_ids" not in batch
     assert processor.model_input_names == ["pixel_values", *processor.tokenizer.model_input_names]
+
+
+def test_nougats_tokenizer_puts_pages_in_order_too(tmp_path: Path) -> None:
+    change(folder_with(tmp_path) / "tokenizer_config.json", tokenizer_class="NougatTokenizerFast")
+    processor = NougatProcessor.from_pretrained(tmp_path)
+    tokenizer = processor.tokenizer
+    assert type(tokenizer) is NougatTokenizerFast
+    pages = [r"\[x\] (2)", "see \\begin{tabular}{l} a \\end{tabular}"]
+    assert tokenizer.post_process_generation(pages) == processor.post_process_generation(pages)
+    assert tokenizer.post_process_single(pages[0], fix_markdown=False) == pages[0] + " "
+    assert tokenizer.correct_tables(pages[1]) == "see \n\\begin{tabular}{l} a \\end{tabular}"
+    assert tokenizer.remove_hallucinated_references(pages[1]) == pages[1]

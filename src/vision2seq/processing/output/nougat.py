@@ -13,7 +13,7 @@ Levenshtein. What that does by mistake is done here as well, and marked.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 SHORTEST_LOOP = 30
 """Characters that a repeating tail has at least, each time."""
@@ -100,6 +100,26 @@ def post_process_single(generation: str, fix_markdown: bool = True, words: Conta
     text = text.replace("\\begin{array}[]{", "\\begin{array}{")
     text = _substituted(text, _AFTER_TABLES)
     return markdown_compatible(text) if fix_markdown else text
+
+
+def join_pages(pages: Sequence[str], loops: Sequence[int | None] | None = None) -> str:
+    """Make a document of its pages, with marks in the place of those that went wrong.
+
+    A page that was nothing but made-up references becomes ``[MISSING_PAGE_EMPTY:3]``, and so does one that was a loop
+    from its beginning; one that ran into a loop later becomes ``[MISSING_PAGE_FAIL:3]``.
+
+    Args:
+        pages: The texts of all pages, in order; `post_process_generation` was there before.
+        loops: For each page what it holds before a loop, in characters or tokens, or None if it holds no loop.
+
+    Source: nougat-ocr's ``predict.py``.
+    """
+    parts: list[str] = []
+    for number, (text, loop) in enumerate(zip(pages, loops or [None] * len(pages), strict=True), 1):
+        empty = loop == 0 or text.strip() == MISSING.strip()
+        wrong = "EMPTY" if empty else None if loop is None else "FAIL"
+        parts.append(text if wrong is None else f"\n\n[MISSING_PAGE_{wrong}:{number}]\n\n")
+    return re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip()
 
 
 def _substituted(text: str, rules: tuple[tuple[str, str, int], ...]) -> str:

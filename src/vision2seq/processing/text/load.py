@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from vision2seq.processing.output import nougat
 from vision2seq.processing.text.bert_generation import BERT_GENERATION
 from vision2seq.processing.text.blenderbot_small import BLENDERBOT_SMALL
 from vision2seq.processing.text.byte_level import BART, BLENDERBOT, GPT2, ROBERTA
@@ -217,9 +218,27 @@ class BertJapaneseTokenizer(Tokenizer):
 
 
 class NougatTokenizerFast(Tokenizer):
-    """Nougat's: a tokenizer.json, with names for its special tokens."""
+    """Nougat's: a tokenizer.json, with names for its special tokens; and what is done with its texts."""
 
     style = NOUGAT
+
+    def post_process_generation(
+        self, generation: str | list[str], fix_markdown: bool = True, num_workers: int | None = None
+    ) -> str | list[str]:
+        """Put the text of one page or of several in order; as `NougatProcessor.post_process_generation`."""
+        return nougat.post_process_generation(generation, fix_markdown)
+
+    def post_process_single(self, generation: str, fix_markdown: bool = True) -> str:
+        """Put the text of one page in order; see `vision2seq.processing.output.nougat`, also for the next two."""
+        return nougat.post_process_single(generation, fix_markdown)
+
+    def correct_tables(self, generation: str) -> str:
+        """Take out tables that are loops or empty, and give each table lines of its own."""
+        return nougat.correct_tables(generation)
+
+    def remove_hallucinated_references(self, text: str) -> str:
+        """Put ``[MISSING_PAGE_POST]`` in the place of long lists whose lines are all alike."""
+        return nougat.remove_hallucinated_references(text)
 
 
 class PreTrainedTokenizerFast(Tokenizer):
