@@ -37,6 +37,7 @@ ENCODERS: dict[str, tuple[Any, str]] = {
         f"{_MODELS}.encoders.siglip:SiglipVisionModel",
     ),
     "swin": (f"{_MODELS}.encoders.swin_config:SwinConfig", f"{_MODELS}.encoders.swin:SwinModel"),
+    "swinv2": (f"{_MODELS}.encoders.swin_config:Swinv2Config", f"{_MODELS}.encoders.swinv2:Swinv2Model"),
     "vit_msn": (f"{_MODELS}.encoders.vit_config:ViTMSNConfig", f"{_MODELS}.encoders.vit:ViTMSNModel"),
 }
 DECODERS: dict[str, tuple[Any, str]] = {

@@ -47,6 +47,7 @@ _DINOV2 = {key: value for key, value in _VIT.items() if key != "intermediate_siz
     "layerscale_value": 0.5,
 }
 _DINOV2_WITH_REGISTERS = _DINOV2 | {"model_type": "dinov2_with_registers", "num_register_tokens": 3}
+_SWINV2 = _SWIN | {"model_type": "swinv2"}
 _DONUT_SWIN = _SWIN | {"model_type": "donut-swin"}
 _TROCR = {
     "model_type": "trocr",
@@ -150,6 +151,16 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "swin": _SWIN,
     "swin-three-stages": _SWIN
     | {"embed_dim": 8, "depths": [1, 2, 1], "num_heads": [1, 2, 4], "window_size": 2, "layer_norm_eps": 1e-3},
+    "swinv2": _SWINV2,
+    "swinv2-three-stages": _SWINV2
+    | {
+        "embed_dim": 8,
+        "depths": [1, 2, 1],
+        "num_heads": [1, 2, 4],
+        "pretrained_window_sizes": [3, 2, 0],
+        "qkv_bias": False,
+        "image_size": 20,
+    },
     "donut-swin": _DONUT_SWIN,
     "donut-swin-no-qkv-bias": _DONUT_SWIN | {"qkv_bias": False, "mlp_ratio": 2.5, "hidden_act": "relu"},
     # Neither patches nor windows divide the image, sides of maps are odd.

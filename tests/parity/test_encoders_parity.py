@@ -126,7 +126,7 @@ def test_images_of_any_size(name: str) -> None:
             assert min(size) < 10
             assert mine.last_hidden_state.isfinite().all()
             continue
-        assert min(size) > 10
+        assert min(size) > 10 or "v2" in name
         for field in ("last_hidden_state", "hidden_states", "attentions", "pooler_output"):
             assert_same(getattr(mine, field), getattr(other, field), what=f"{field} {size}", atol=5e-5)
 

@@ -196,16 +196,21 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int], need_weights: bool = False) -> tuple[Tensor, Tensor | None]:
         """Apply the layer to a map (B, H * W, C) of the size (H, W)."""
-        mixed, weights = self._attend(self.layernorm_before(x).view(x.shape[0], *size, -1), need_weights)
-        x = x + drop_path(mixed.flatten(1, 2), self.drop_rate, self.training)
+        mixed, weights = self.attend(self.layernorm_before(x), size, need_weights)
+        x = x + drop_path(mixed, self.drop_rate, self.training)
         return x + self.output(self.act(self.intermediate(self.layernorm_after(x)))), weights
 
-    def _attend(self, x: Tensor, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        """Attend within the windows of a map (B, H, W, C)."""
-        height, width = x.shape[1:3]
+    def window_for(self, height: int, width: int) -> tuple[int, int]:
+        """The window of a map of that size, and the shift."""
         # A map that is no larger than a window is one, and nothing is to be gained by a shift.
         small = min(height, width) <= self.window
-        window, shift = (min(height, width), 0) if small else (self.window, self.shift)
+        return (min(height, width), 0) if small else (self.window, self.shift)
+
+    def attend(self, x: Tensor, size: tuple[int, int], need_weights: bool) -> tuple[Tensor, Tensor | None]:
+        """Attend within the windows of a map (B, H * W, C) of the size (H, W)."""
+        height, width = size
+        x = x.view(x.shape[0], height, width, -1)
+        window, shift = self.window_for(height, width)
         below, beside = -height % window, -width % window
         if below or beside:
             x = F.pad(x, (0, 0, 0, beside, 0, below))
@@ -219,7 +224,7 @@ class Layer(nn.Module):
         mixed = mixed.view(around).transpose(2, 3).flatten(3, 4).flatten(1, 2)  # B H W C, with what was added
         if shift:
             mixed = mixed.roll((shift, shift), (1, 2))
-        return mixed[:, :height, :width], weights
+        return mixed[:, :height, :width].flatten(1, 2), weights
 
 
 class PatchMerging(nn.Module):
@@ -236,7 +241,11 @@ class PatchMerging(nn.Module):
             x = F.pad(x, (0, 0, 0, size[1] % 2, 0, size[0] % 2))
         smaller = (x.shape[1] // 2, x.shape[2] // 2)
         x = x.reshape(x.shape[0], smaller[0], 2, smaller[1], 2, -1).permute(0, 1, 3, 4, 2, 5)  # B H/2 W/2 right down C
-        return self.reduction(self.norm(x.flatten(3).flatten(1, 2))), smaller
+        return self.merge(x.flatten(3).flatten(1, 2)), smaller
+
+    def merge(self, patches: Tensor) -> Tensor:
+        """From four patches side by side, (B, S, 4 * C), to one, (B, S, 2 * C)."""
+        return self.reduction(self.norm(patches))
 
 
 class Stage(nn.Module):
@@ -274,10 +283,14 @@ class DonutSwinModel(Encoder):
     def __init__(self, config: DonutSwinConfig) -> None:
         super().__init__(config)
         self.embeddings = Embeddings(config)
-        self.encoder = Stages(config)
+        self.encoder = self.make_stages(config)
         self.layernorm: nn.Module | None = None
         if self.last_norm:
             self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def make_stages(self, config: Any) -> Any:
+        """Make the stages: under ``layers``, each with its ``blocks`` and its ``downsample``."""
+        return Stages(config)
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Conv2d):

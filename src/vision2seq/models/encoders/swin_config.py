@@ -1,4 +1,4 @@
-"""Configs of Swin and Donut's Swin: the keys and defaults of transformers 4.57.6."""
+"""Configs of Swin, Swin v2 and Donut's Swin: the keys and defaults of transformers 4.57.6."""
 
 from __future__ import annotations
 
@@ -54,3 +54,11 @@ class SwinConfig(DonutSwinConfig):
     model_type: ClassVar[str] = "swin"
 
     encoder_stride: int = 32
+
+
+class Swinv2Config(SwinConfig):
+    """The shape of a Swin v2 encoder, and the windows that its stages were trained with before (0: these)."""
+
+    model_type: ClassVar[str] = "swinv2"
+
+    pretrained_window_sizes: list[int] = [0, 0, 0, 0]  # noqa: RUF012
