@@ -249,6 +249,7 @@ def test_a_reading_is_plain_data(reader: Reader, pictures: list[Image.Image]) ->
         "repetition",
         "alternatives",
         "data",
+        "page",
     ]
     assert values["tokens"][0] == {
         "id": reading.tokens[0].id,

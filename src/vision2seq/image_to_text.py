@@ -8,6 +8,7 @@ from typing import Any
 from vision2seq import hub
 from vision2seq.auto import AutoImageProcessor, AutoModelForVision2Seq, AutoTokenizer
 from vision2seq.errors import ImageError, OptionError, UnsupportedError, nearest
+from vision2seq.processing.image.pages import FIRST
 from vision2seq.processing.processor import TrOCRProcessor
 from vision2seq.reader import DEFAULT_MODEL, Reader, is_single
 from vision2seq.tasks import NONE
@@ -67,7 +68,9 @@ class ImageToTextPipeline:
             options["max_new_tokens"] = max_new_tokens
         options.setdefault("stop_on_repetition", False)
         answers = []
-        for reading in self.reader.read(inputs, batch_size=batch_size, allow_url=True, task=NONE, **options):
+        for reading in self.reader.read(
+            inputs, batch_size=batch_size, allow_url=True, task=NONE, pages=FIRST, **options
+        ):
             if reading.error is not None:
                 raise ImageError(reading.error)
             answers.append([{"generated_text": reading.text}])

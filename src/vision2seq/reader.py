@@ -6,6 +6,7 @@ An image that cannot be read becomes a failed `Reading`, and the rest go on.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import math
 import os
@@ -19,11 +20,12 @@ from PIL import Image
 
 from vision2seq import hub, presets, tasks
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
-from vision2seq.errors import ImageError, OptionError, UnsupportedError
+from vision2seq.errors import ImageError, MissingPackageError, OptionError, UnsupportedError
 from vision2seq.generation import Choices, Constraint, Pattern, Schema, iterate
 from vision2seq.generation.stopping import REPETITION, repeated_tail
 from vision2seq.locate import check_locatable, locate_tokens
 from vision2seq.processing.image.geometry import Geometry
+from vision2seq.processing.image.pages import DPI, FIRST, Page, chosen, expand, is_one
 from vision2seq.processing.image.read import is_array, load_image
 from vision2seq.processing.text.streaming import IncrementalDecoder
 from vision2seq.reading import Alternative, Box, Reading, Token, words_of
@@ -137,9 +139,7 @@ class Reader:
         source = hub.find(name_or_path, options)
         trust = {"trust_remote_code": trust_remote_code}
         chosen = presets.find(source, preset)
-        model = AutoModelForVision2Seq.from_pretrained(
-            source, device=device, dtype=dtype, precision=precision, **trust
-        )
+        model = AutoModelForVision2Seq.from_pretrained(source, device=device, dtype=dtype, precision=precision, **trust)
         processor = (AutoProcessor.from_pretrained if chosen is None else chosen.processor)(source, **trust)
         name = None if chosen is None else chosen.name
         return cls(model, processor, batch_size=batch_size, task=task, preset=name, **options)
@@ -156,13 +156,16 @@ class Reader:
         choices: Iterable[str] | None = None,
         pattern: Any = None,
         schema: Any = None,
+        pages: Any = None,
+        dpi: float = DPI,
         **options: Any,
     ) -> Iterator[Reading]:
         """Read one image or many, lazily and in order.
 
         Args:
             images: A path, bytes, file object, Pillow image, array (H, W), (H, W, C) or (C, H, W), or tensor; or an
-                iterable of these, which is consumed a batch at a time.
+                iterable of these, which is consumed a batch at a time. A PDF, or a TIFF of several pictures, is read
+                page by page; ``"doc.pdf#3"`` is a page of it, ``"doc.pdf#2-5,7"`` are some.
             batch_size: Instead of the reader's own.
             locate: Tell where in the image each token and word was read from: see `vision2seq.locate`. Costs another
                 pass of the decoder over the text.
@@ -176,10 +179,14 @@ class Reader:
                 it in order. What is understood of it: `vision2seq.generation.constraints.regex`.
             schema: What a reading's ``data`` are, of a model that writes Donut's tags, such as
                 ``{"menu": [{"nm": str, "cnt?": str}]}``: `vision2seq.generation.constraints.schema`.
+            pages: Which pages of documents to read, from 1 on: a number, several, a text such as ``"2-5,7,9-"``,
+                ``"all"``, which counts the frames of animations, too, or ``"first"``, which takes every file for one
+                picture. See `vision2seq.processing.image.pages`.
+            dpi: Dots an inch at which the pages of a PDF are rendered.
             options: Options of generation, and ``allow_url`` and ``max_pixels`` of `load_image`.
 
         Yields:
-            A `Reading` for each image.
+            A `Reading` for each image, or for each page.
 
         Raises:
             ImageError: No image at all.
@@ -205,7 +212,12 @@ class Reader:
         first = list(itertools.islice(sources, 1))
         if not first:
             raise ImageError("No image was given: the list is empty. Expected at least one.")
-        return self._readings(itertools.chain(first, sources), size, _Call(loading, locate, options, asked))
+        chosen(pages)  # says what is wrong with it
+        sources = itertools.chain(first, sources)
+        if pages != FIRST:
+            allowed = bool(loading.get("allow_url", False))
+            sources = itertools.chain.from_iterable(expand(one, pages, dpi, allow_url=allowed) for one in sources)
+        return self._readings(sources, size, _Call(loading, locate, options, asked))
 
     def _settled(
         self, options: dict[str, Any], task: str | None, question: str | None
@@ -262,11 +274,11 @@ class Reader:
         errors: dict[int, str] = {}
         for place, source in enumerate(sources):
             try:
-                image = load_image(source, **call.loading)
+                image = source.load(**call.loading) if isinstance(source, Page) else load_image(source, **call.loading)
                 prepared[place] = self.prepare(image, **call.loading)
                 if call.locate:
                     maps[place] = self.processor.image_processor.geometry(image)
-            except (ImageError, OSError) as error:
+            except (ImageError, MissingPackageError, OSError) as error:
                 errors[place] = str(error)
         answers: dict[int, list[_Answer]] = {}
         # A processor that does not resize makes pictures of several sizes: each size is a batch of its own.
@@ -282,11 +294,13 @@ class Reader:
         each = (time.perf_counter() - began) / len(sources)
         readings = []
         for place, source in enumerate(sources):
-            name = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+            name, page = os.fspath(source) if isinstance(source, str | os.PathLike) else None, None
+            if isinstance(source, Page):
+                name, page = source.source, source.number
             if place in errors:
-                readings.append(Reading("", 0.0, (), "error", each, name, errors[place]))
+                readings.append(Reading("", 0.0, (), "error", each, name, errors[place], page=page))
             else:
-                readings.append(self._reading(answers[place], each, name, call))
+                readings.append(dataclasses.replace(self._reading(answers[place], each, name, call), page=page))
         return readings
 
     def _generated(
@@ -466,8 +480,11 @@ def read(images: Any, model: str | os.PathLike[str] | Reader = DEFAULT_MODEL, **
         options: As in `Reader.read`.
 
     Returns:
-        A `Reading` for one image, a list of them for an iterable.
+        A `Reading` for one image or page, a list of them for an iterable or a document.
     """
     reader = model if isinstance(model, Reader) else Reader.from_pretrained(model)
     readings = list(reader.read(images, **options))
-    return readings[0] if is_single(images) else readings
+    if not is_single(images) or len(readings) != 1:
+        return readings
+    is_document = readings[0].page is not None and not is_one(images, options.get("pages"))
+    return readings if is_document else readings[0]

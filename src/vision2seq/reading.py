@@ -86,6 +86,7 @@ class Reading:
             says is not in the image.
         alternatives: With ``alternatives=n``, the n likeliest texts that were found, this one first.
         data: The fields of a task, as dicts, lists and texts; None where no task was asked.
+        page: Which page of the source it is, from 1 on; None if that is one picture.
     """
 
     text: str
@@ -100,6 +101,7 @@ class Reading:
     repetition: bool = False
     alternatives: tuple[Alternative, ...] = ()
     data: Any = None
+    page: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -97,6 +97,7 @@ def test_json(capsys: Captured, model: str, images: Path, texts: dict[str, str])
             "repetition",
             "alternatives",
             "data",
+            "page",
         ]
         assert entry["error"] is None
         assert 0 < entry["confidence"] <= 1

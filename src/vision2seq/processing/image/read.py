@@ -6,6 +6,7 @@ The rules, so that the same picture reads the same however it is stored:
 - the camera's EXIF orientation is applied and then forgotten;
 - 16-bit gray is scaled to 8 bits over its full range (Pillow's own conversion clips it to white);
 - of an animation or a multi-page file, the first frame is taken; of an already opened Pillow image, its current one.
+  `pages` tells the others apart.
 
 No torch is imported: tensors are known by what they can do.
 """
@@ -44,9 +45,10 @@ def load_image(source: Any, *, max_pixels: int | None = MAX_PIXELS, allow_url: b
     """Read one picture from wherever it is and return it as an RGB image.
 
     Args:
-        source: A path; encoded bytes; a binary file object; a Pillow image of any mode; an array or tensor of shape
-            (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels, of uint8, bool, uint16 (full range), other integers
-            from 0 to 255, or floats from 0 to 1 or from 0 to 255; a ``data:`` URL; an http(s) URL.
+        source: A path, which may be that of a PDF or its page, as ``doc.pdf#3``; encoded bytes; a binary file object;
+            a Pillow image of any mode; an array or tensor of shape (H, W), (H, W, C) or (C, H, W) with 1 to 4 channels,
+            of uint8, bool, uint16 (full range), other integers from 0 to 255, or floats from 0 to 1 or from 0 to 255; a
+            ``data:`` URL; an http(s) URL.
         max_pixels: Refuse larger pictures, before they are decoded. ``None`` leaves only Pillow's own limit.
         allow_url: Whether http(s) URLs may be fetched.
 
@@ -57,23 +59,29 @@ def load_image(source: Any, *, max_pixels: int | None = MAX_PIXELS, allow_url: b
         ImageError: The source is missing, is no picture, is broken, is empty or is too large.
     """
     if isinstance(source, Image.Image):
-        return _finish(source, max_pixels, _describe(source))
+        return finish(source, max_pixels, _describe(source))
     if isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
         if isinstance(name, bytes):
             name = os.fsdecode(name)
         lowered = name[:8].lower()
         if isinstance(source, str) and lowered.startswith(("http://", "https://")):
-            return _decode(_fetch(name, allow_url), max_pixels, _shorten(name))
+            return _decode(fetch(name, allow_url), max_pixels, shorten(name))
         if isinstance(source, str) and lowered.startswith("data:"):
-            return _decode(_data_url(name), max_pixels, _shorten(name))
+            return _decode(data_url(name), max_pixels, shorten(name))
+        if "#" in name and not os.path.exists(name):
+            from vision2seq.processing.image import pages  # as below
+
+            page = next(pages.expand(source))
+            if isinstance(page, pages.Page):
+                return page.load(max_pixels=max_pixels)
         return _decode_file(name, max_pixels)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _decode(bytes(source), max_pixels, f"the {len(source)} bytes given")
     if hasattr(source, "read"):
-        return _decode(_read_all(source), max_pixels, _describe(source))
+        return _decode(read_all(source), max_pixels, _describe(source))
     if is_array(source):
-        return _finish(_from_array(to_array(source)), max_pixels, _describe(source))
+        return finish(_from_array(to_array(source)), max_pixels, _describe(source))
     raise ImageError(f"An object of type {type(source).__name__} is no image. Expected {_KINDS}.")
 
 
@@ -281,7 +289,7 @@ def _from_array(array: Pixels) -> Image.Image:
 
 
 def _decode_file(name: str, max_pixels: int | None) -> Image.Image:
-    shown = _shorten(name)
+    shown = shorten(name)
     try:
         if os.path.isdir(name):
             raise ImageError(f"{shown} is a folder. Expected an image file.")
@@ -307,6 +315,11 @@ def _decode(encoded: Any, max_pixels: int | None, what: str) -> Image.Image:
     try:
         opened = Image.open(encoded)
     except UnidentifiedImageError:
+        from vision2seq.processing.image import pages  # which reads with this file
+
+        encoded.seek(0)
+        if pages.is_pdf(encoded.read(1024)):
+            return pages.load_first(encoded, max_pixels, what)
         raise ImageError(f"Not an image that Pillow can read: {what}. Expected PNG, JPEG, TIFF, WebP, …") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
@@ -318,7 +331,7 @@ def _decode(encoded: Any, max_pixels: int | None, what: str) -> Image.Image:
     with opened:
         if opened.format == "EPS":
             raise ImageError(f"{what} is a PostScript program, which is not run. Convert it to PNG or TIFF first.")
-        image = _finish(opened, max_pixels, what)
+        image = finish(opened, max_pixels, what)
         # A picture of its own, which does not keep the file open and has no orientation left to apply.
         if image is opened:
             image = image.copy()
@@ -326,8 +339,17 @@ def _decode(encoded: Any, max_pixels: int | None, what: str) -> Image.Image:
         return image
 
 
-def _finish(image: Image.Image, max_pixels: int | None, what: str) -> Image.Image:
-    """Check the size, decode, turn upright, make RGB."""
+def finish(image: Image.Image, max_pixels: int | None, what: str) -> Image.Image:
+    """Check the size, decode, turn upright, make RGB.
+
+    Args:
+        image: Opened; it may come back itself.
+        max_pixels: As in `load_image`.
+        what: Its name, for messages.
+
+    Raises:
+        ImageError: It is empty, too large or broken.
+    """
     width, height = image.size
     if not width or not height:
         raise ImageError(f"{what} has no pixels: it is {width}x{height}.")
@@ -359,36 +381,49 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turned is None else turned
 
 
-def _fetch(url: str, allowed: bool) -> bytes:
+def fetch(url: str, allowed: bool) -> bytes:
+    """What a URL holds.
+
+    Raises:
+        ImageError: It may not be fetched, or cannot, or is too large.
+    """
     if not allowed:
-        raise ImageError(f"{_shorten(url)} is a URL, and fetching is off. load_image(…, allow_url=True) allows it.")
+        raise ImageError(f"{shorten(url)} is a URL, and fetching is off. load_image(…, allow_url=True) allows it.")
     request = urllib.request.Request(url, headers={"User-Agent": "vision2seq"})
     try:
         with urllib.request.urlopen(request, timeout=URL_TIMEOUT) as answer:
             content: bytes = answer.read(MAX_DOWNLOAD + 1)
     except (OSError, ValueError, urllib.error.URLError) as error:
-        raise ImageError(f"{_shorten(url)} cannot be fetched: {error}") from error
+        raise ImageError(f"{shorten(url)} cannot be fetched: {error}") from error
     if len(content) > MAX_DOWNLOAD:
-        raise ImageError(
-            f"{_shorten(url)} is larger than {MAX_DOWNLOAD} bytes. Download it yourself and pass the path."
-        )
+        raise ImageError(f"{shorten(url)} is larger than {MAX_DOWNLOAD} bytes. Download it yourself and pass the path.")
     return content
 
 
-def _data_url(url: str) -> bytes:
+def data_url(url: str) -> bytes:
+    """What a ``data:`` URL holds.
+
+    Raises:
+        ImageError: It is none, or broken.
+    """
     head, comma, body = url.partition(",")
     if not comma:
-        raise ImageError(f"{_shorten(url)} is no data: URL. Expected data:image/png;base64,…")
+        raise ImageError(f"{shorten(url)} is no data: URL. Expected data:image/png;base64,…")
     content = urllib.parse.unquote_to_bytes(body)
     if not head.lower().endswith(";base64"):
         return content
     try:
         return base64.b64decode(b"".join(content.split()), validate=True)
     except binascii.Error as error:
-        raise ImageError(f"The base64 text of {_shorten(url)} is broken: {error}") from error
+        raise ImageError(f"The base64 text of {shorten(url)} is broken: {error}") from error
 
 
-def _read_all(file: Any) -> bytes:
+def read_all(file: Any) -> bytes:
+    """All bytes of a file object.
+
+    Raises:
+        ImageError: It gives none.
+    """
     try:
         content = file.read()
     except Exception as error:  # any object may have a read()
@@ -400,8 +435,9 @@ def _read_all(file: Any) -> bytes:
 
 def _describe(source: Any) -> str:
     name = getattr(source, "filename", None) or getattr(source, "name", None)
-    return _shorten(name) if isinstance(name, str) and name else f"the {type(source).__name__} given"
+    return shorten(name) if isinstance(name, str) and name else f"the {type(source).__name__} given"
 
 
-def _shorten(name: str) -> str:
+def shorten(name: str) -> str:
+    """A name as messages show it: quoted, and cut where it is very long."""
     return repr(name if len(name) <= 120 else f"{name[:80]}…")
