@@ -175,8 +175,7 @@ def place_for(
 
 def device_of(module: nn.Module) -> torch.device:
     """Where a module computes, wherever its weights lie meanwhile."""
-    hook = getattr(module, "_hf_hook", None)
-    place = getattr(hook, "execution_device", None)
+    place = next((hook.execution_device for hook in _hooks(module) if hasattr(hook, "execution_device")), None)
     return next(module.parameters()).device if place is None else torch.device(place)
 
 
