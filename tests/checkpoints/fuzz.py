@@ -20,13 +20,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import originals
 import torch
 from tables import HEADER, entry, field, masked, snappy, table
 
-from vision2seq.checkpoints import find_weights, read_tensors, stored_dtype
+from vision2seq import hub
+from vision2seq.checkpoints import find_weights, original_config, read_tensors, stored_dtype
 from vision2seq.checkpoints.snappy import decompress
 from vision2seq.checkpoints.string_table import read_table
-from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, UnsupportedError
+from vision2seq.errors import CheckpointCorruptError, CheckpointNotFoundError, ConfigError, UnsupportedError
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 SECONDS = 20  # a case
@@ -59,7 +61,7 @@ class Subject:
         path.write_bytes(damaged(self.files[name], chance))
         try:
             found = self.read()
-        except (CheckpointCorruptError, UnsupportedError, CheckpointNotFoundError) as error:
+        except (CheckpointCorruptError, UnsupportedError, CheckpointNotFoundError, ConfigError) as error:
             assert str(self.folder) in str(error), error
             return type(error).__name__
         finally:
@@ -69,6 +71,14 @@ class Subject:
             assert found.keys() == self.right.keys()
             assert all(torch.equal(tensor, self.right[name]) for name, tensor in found.items())
         return "read"
+
+
+class OriginalSubject(Subject):
+    """A checkpoint of the models' authors, whose config is made of its weights and its own config."""
+
+    def read(self) -> Tensors:
+        assert original_config(hub.find(self.folder / self.main)) is not None
+        return super().read()
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:
@@ -137,6 +147,8 @@ def subjects(folder: Path) -> dict[str, Callable[[random.Random], str]]:
     state = {"a.weight": torch.randn(4, 5), "b": torch.arange(3)}
     torch.save(state, folder / "zip.bin")
     torch.save(state, folder / "legacy.bin", _use_new_zipfile_serialization=False)
+    donut = originals.write_donut(folder / "donut", originals.swin_mbart(), originals.DONUT)
+    trocr = originals.write_trocr(folder / "trocr.pt", originals.vit_trocr(**originals.ROBERTA), originals.settings())
     (folder / "tables").mkdir()
     data = "model.ckpt.data-00000-of-00001"
     index = "tf_model.h5.index.json"
@@ -152,6 +164,8 @@ def subjects(folder: Path) -> dict[str, Callable[[random.Random], str]]:
         "safetensors, tf": Subject(large / "safetensors", "model.safetensors", "model.safetensors").case,
         "pickle": Subject(folder, "zip.bin", "zip.bin").case,
         "pickle, legacy": Subject(folder, "legacy.bin", "legacy.bin").case,
+        "Donut": OriginalSubject(donut, "pytorch_model.bin", "pytorch_model.bin").case,
+        "TrOCR of fairseq": OriginalSubject(folder, trocr.name, trocr.name).case,
     }
 
 

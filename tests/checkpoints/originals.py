@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tiny
 import torch
 from torch import Tensor
 
@@ -289,8 +288,9 @@ def logits(model: Any) -> Tensor:
     """What a model says to random pixels and tokens."""
     size = model.config.encoder.image_size
     height, width = (size, size) if isinstance(size, int) else size
-    pixels = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(3))
-    return model(pixel_values=pixels, decoder_input_ids=tiny.ids(2, 7)).logits  # type: ignore[no-any-return]
+    draw = torch.Generator().manual_seed(3)
+    pixels, ids = torch.randn(2, 3, height, width, generator=draw), torch.randint(4, VOCABULARY, (2, 7), generator=draw)
+    return model(pixel_values=pixels, decoder_input_ids=ids).logits  # type: ignore[no-any-return]
 
 
 def same(found: Any, model: VisionEncoderDecoderModel) -> bool:

@@ -8,6 +8,7 @@ from vision2seq import hub
 from vision2seq.checkpoints.find import find_weights
 from vision2seq.checkpoints.original import TROCR, recognise
 from vision2seq.checkpoints.read import read_tensors
+from vision2seq.errors import ConfigError, UnsupportedError
 
 
 def original_config(source: hub.Source) -> dict[str, Any] | None:
@@ -28,7 +29,11 @@ def original_config(source: hub.Source) -> dict[str, Any] | None:
     place = source
     if source.file is not None and source.file.endswith(".json"):  # its config.json was named
         place = hub.Source(source.name, source.folder, None, source.options)
-    return original.config(values, dict(read_tensors(find_weights(place))))
+    tensors = dict(read_tensors(find_weights(place)))
+    try:
+        return original.config(values, tensors)
+    except (ConfigError, UnsupportedError) as error:
+        raise type(error)(f"{source}, a checkpoint of {original.name}: {error}") from None
 
 
 def original_image_processor(source: hub.Source) -> dict[str, Any] | None:
