@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vision2seq.engine.library import BFLOAT16, FLOAT32, Greedy, Operation, Part, State, library
 from vision2seq.layers.activations import ACTIVATIONS
-from vision2seq.layers.cache import DecoderCache
+from vision2seq.layers.cache import Places
 from vision2seq.models.decoders.gpt2 import Conv1D
 
 _LINEAR, _NORM, _SELF, _CROSS, _EMBED = range(5)
@@ -167,12 +167,12 @@ class Program:
         operation.inputs, operation.outputs, operation.layer, operation.number = heads, channels, layer, scale
         self._operations.append(operation)
 
-    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+    def step(self, tokens: Tensor, places: Places) -> Tensor:
         """Run the operations for one new token a row.
 
         Args:
             tokens: (R,) ids.
-            cache: Holds the images and all tokens before; takes the new ones.
+            places: Of the images and all tokens before; there is room for the new one.
 
         Returns:
             The logits, (R, V).
@@ -182,18 +182,17 @@ class Program:
             MemoryError: There is none left.
         """
         logits = torch.empty(tokens.shape[0], self._result_width)
-        self._run(tokens, cache, logits, None)
-        cache.advance(1)
+        self._run(tokens, places, logits, None)
         return logits
 
     def greedy(
-        self, tokens: Tensor, cache: DecoderCache, steps: int, ends: Sequence[int], running: Sequence[bool]
+        self, tokens: Tensor, places: Places, steps: int, ends: Sequence[int], running: Sequence[bool]
     ) -> tuple[Tensor, Tensor]:
         """Go on from the likeliest token each time.
 
         Args:
             tokens: (R,) ids.
-            cache: As in `step`.
+            places: As in `step`, with room for so many steps.
             steps: At most so many; fewer if all rows end before.
             ends: Tokens that end a row.
             running: Which rows have not ended.
@@ -220,8 +219,7 @@ class Program:
             len(ends),
             ctypes.addressof(done),
         )
-        count = self._run(tokens, cache, self._logits, greedy)
-        cache.advance(count)
+        count = self._run(tokens, places, self._logits, greedy)
         return found[:count], logprobs[:count]
 
     def apply(self, values: Tensor) -> Tensor:
@@ -235,7 +233,7 @@ class Program:
         self._call(state, None)
         return result
 
-    def _run(self, tokens: Tensor, cache: DecoderCache, logits: Tensor, greedy: Greedy | None) -> int:
+    def _run(self, tokens: Tensor, places: Places, logits: Tensor, greedy: Greedy | None) -> int:
         rows = tokens.shape[0]
         tokens = tokens.contiguous()
         if rows and not 0 <= int(tokens.min()) <= int(tokens.max()) < self._vocabulary:
@@ -244,8 +242,7 @@ class Program:
                 "pad_token_id and decoder_start_token_id that are in it."
             )
         scratch = self._room(rows)
-        keys, values = cache.room_for_tokens(rows, 1 if greedy is None else greedy.steps)
-        images, group = cache.images
+        keys, images = places.keys, places.images
         cross_keys = (ctypes.c_void_p * len(images))(*(one.data_ptr() for one, _ in images))
         cross_values = (ctypes.c_void_p * len(images))(*(one.data_ptr() for _, one in images))
         state = State(
@@ -256,13 +253,15 @@ class Program:
             self._result_width,
             rows,
             keys.data_ptr(),
-            values.data_ptr(),
+            places.values.data_ptr(),
+            keys.shape[1],
             keys.shape[3],
-            cache.length,
+            places.slots.data_ptr(),
+            places.lengths.data_ptr(),
             ctypes.addressof(cross_keys),
             ctypes.addressof(cross_values),
             _FORMATS[images[0][0].dtype],
-            group,
+            places.group,
             images[0][0].shape[2],
         )
         return self._call(state, greedy)

@@ -12,7 +12,7 @@ from vision2seq.errors import OptionError
 from vision2seq.generation.beam import beam_search
 from vision2seq.generation.constraints import Constraint
 from vision2seq.generation.loop import Plan, make_plan, run
-from vision2seq.generation.output import GenerateOutput, KeptSteps, cut_loops
+from vision2seq.generation.output import GenerateOutput, KeptSteps, cut_loops, text_score
 from vision2seq.generation.rules import PrefixFunction
 from vision2seq.generation.session import DecodingSession
 
@@ -118,6 +118,6 @@ def _collect(session: DecodingSession, prompt: Tensor, plan: Plan, streamer: Str
 
     sequences = torch.cat([begun, torch.stack(columns, 1)], 1)
     sequences = cut_loops(sequences, reasons, logprobs, start=plan.prompt_length, pad=plan.pad)
-    scores = [sum(numbers) / max(1, len(numbers)) ** config.length_penalty for numbers in logprobs]
+    scores = [text_score(numbers, config) for numbers in logprobs]
     output = GenerateOutput(sequences=sequences, finish_reasons=reasons, token_logprobs=logprobs, text_scores=scores)
     return kept.put_into(output)

@@ -24,7 +24,7 @@ from vision2seq.generation.rules import PrefixFunction, Rule, build_rules
 from vision2seq.generation.session import DecodingSession, RunsAhead, StepOutput
 from vision2seq.generation.stopping import EOS, LENGTH, Criterion, Stopping, as_list, length_bounds, token_ids
 
-_AHEAD = 8
+AHEAD = 8
 """Steps that a session may take in one call: few enough that a stream still flows, and little is done in vain."""
 
 
@@ -105,6 +105,23 @@ class Plan:
     def may_run_ahead(self) -> bool:
         """Whether the likeliest token is all that a step needs to give, if there are no rules."""
         return not (self.config.do_sample or self.keeps_rows or self.config.max_time is not None)
+
+    def runs_continuously(self, vocabulary: int) -> bool:
+        """Whether rows may come and go one by one: see `generation.continuous`."""
+        config = self.config
+        if not self.may_run_ahead or config.num_beams > 1 or config.num_return_sequences > 1 or self.keeps_scores:
+            return False
+        if self.constraint is not None or config.stop_strings is not None or self.prefix_function is not None:
+            return False
+        return not build_rules(
+            config,
+            eos=self.eos,
+            prompt_length=self.prompt_length,
+            shortest=self.shortest,
+            longest=self.longest,
+            vocabulary=vocabulary,
+            device=torch.device("cpu"),
+        )
 
     def rules(self, output: StepOutput, images: Any, steering: Steering | None = None) -> list[Rule]:
         """Build the rules, once the first step has shown how large the vocabulary is."""
@@ -328,7 +345,7 @@ def run(session: DecodingSession, prompt: Tensor, plan: Plan) -> Iterator[Step]:
             tokens, ids = tokens[running], ids[running]
             rows = [row for row, lives in zip(rows, alive, strict=True) if lives]
             alive = [True] * live
-        found = None if ahead is None else ahead(tokens, min(_AHEAD, plan.longest - length), plan.eos, alive)
+        found = None if ahead is None else ahead(tokens, min(AHEAD, plan.longest - length), plan.eos, alive)
         if found is None:
             output = session.step(tokens[:, None])
         else:

@@ -89,6 +89,11 @@ class KeptSteps:
         return output
 
 
+def text_score(logprobs: list[float], config: GenerationConfig) -> float:
+    """What beam search would choose a text by: see `GenerateOutput.text_scores`."""
+    return sum(logprobs) / max(1, len(logprobs)) ** config.length_penalty
+
+
 def cut_loops(sequences: Tensor, reasons: list[str], logprobs: list[list[float]], *, start: int, pad: int) -> Tensor:
     """Take the repeats off the rows that ended as a loop, and return sequences as short as the longest row.
 

@@ -9,12 +9,35 @@ R rows (running texts), I images, L layers, H heads, C capacity in tokens, S ima
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from vision2seq.layers.attention import attend
 
 _FIRST_CAPACITY = 32
+
+
+@dataclass(slots=True)
+class Places:
+    """Where the keys and values of some rows are.
+
+    Attributes:
+        keys: Of all layers, (L, N, H, C, K); N slots hold one row's each.
+        values: Likewise.
+        slots: (R,), each row's.
+        lengths: (R,), tokens that each row has stored.
+        images: Each layer's keys and values of the images, (I, H, S, K).
+        group: Slots that share an image.
+    """
+
+    keys: Tensor
+    values: Tensor
+    slots: Tensor
+    lengths: Tensor
+    images: list[tuple[Tensor, Tensor]]
+    group: int
 
 
 class DecoderCache:
@@ -67,19 +90,19 @@ class DecoderCache:
         self._values[layer, :, :, self.length : end] = values
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
-    def room_for_tokens(self, rows: int, tokens: int = 1) -> tuple[Tensor, Tensor]:
-        """All layers' keys and values in float32, (L, R, H, C, K), for whoever writes tokens into them itself.
+    def places(self, rows: int, tokens: int) -> Places:
+        """Where to write so many new tokens of each row to, in float32, for whoever does so himself; see `advance`.
 
-        C is at least `length` and so many more. The images' keys and values must be there; they say how many heads and
-        channels there are.
+        The images' keys and values must be there; they say how many heads and channels there are.
         """
-        needed = self.length + tokens
-        if self._keys is None or self._values is None or needed > self._keys.shape[3]:
+        if self._keys is None or self._values is None or self.length + tokens > self._keys.shape[3]:
             heads, _, channels = self._cross[0][0].shape[1:]
-            self._grow(self._cross[0][0].new_empty(rows, heads, 1, channels, dtype=torch.float32), needed)
+            like = self._cross[0][0].new_empty(rows, heads, 1, channels, dtype=torch.float32)
+            self._grow(like, self.length + tokens)
         assert self._keys is not None
         assert self._values is not None
-        return self._keys, self._values
+        slots, lengths = torch.arange(rows), torch.full((rows,), self.length)
+        return Places(self._keys, self._values, slots, lengths, self._cross, self._group)
 
     def advance(self, tokens: int) -> None:
         """Say that all layers have stored that many new tokens."""
@@ -102,11 +125,6 @@ class DecoderCache:
     def has_cross(self, layer: int) -> bool:
         """Whether a layer's keys and values of the images are there."""
         return layer < len(self._cross)
-
-    @property
-    def images(self) -> tuple[list[tuple[Tensor, Tensor]], int]:
-        """Each layer's keys and values of the images, (I, H, S, K), and how many rows side by side share an image."""
-        return self._cross, self._group
 
     def put_cross(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Store a layer's keys and values of the images, (I, H, S, K) each; layers come in order."""
@@ -162,3 +180,60 @@ class DecoderCache:
             chosen = torch.as_tensor(order, dtype=torch.long, device=self._cross[0][0].device)
             self._cross = [(keys.index_select(0, chosen), vals.index_select(0, chosen)) for keys, vals in self._cross]
         self._group = group
+
+
+class SlotCache:
+    """Keys and values of rows that come and go one by one: each has a slot, and its own length.
+
+    Args:
+        num_layers: Decoder layers.
+        slots: Rows at a time.
+    """
+
+    def __init__(self, num_layers: int, slots: int) -> None:
+        self.lengths = torch.zeros(slots, dtype=torch.long)
+        self._layers, self._slots = num_layers, slots
+        self._keys = self._values = torch.empty(0)
+        self._cross: list[tuple[Tensor, Tensor]] = []
+
+    def admit(self, slots: list[int], images: DecoderCache) -> None:
+        """Begin new rows in some slots, whose images' keys and values a new cache holds."""
+        fresh = images._cross
+        if not self._cross:
+            self._cross = [
+                tuple(part.new_empty(self._slots, *part.shape[1:]) for part in pair)  # type: ignore[misc]
+                for pair in fresh
+            ]
+        if fresh[0][0].shape[1:] != self._cross[0][0].shape[1:]:
+            raise ValueError("images of one session must have the same size")
+        index = torch.tensor(slots)
+        for held, new in zip(self._cross, fresh, strict=True):
+            for part, values in zip(held, new, strict=True):
+                part[index] = values
+        self.lengths[index] = 0
+
+    def places(self, slots: list[int], tokens: int) -> Places:
+        """Where to write so many new tokens of each of these rows to."""
+        index = torch.tensor(slots)
+        lengths = self.lengths[index]
+        needed = int(lengths.max()) + tokens
+        if not self._keys.numel() or needed > self._keys.shape[3]:
+            self._grow(needed)
+        return Places(self._keys, self._values, index, lengths, self._cross, 1)
+
+    def advance(self, slots: list[int], tokens: int) -> None:
+        """Say that these rows have stored that many new tokens."""
+        self.lengths[torch.tensor(slots)] += tokens
+
+    def _grow(self, needed: int) -> None:
+        heads, _, channels = self._cross[0][0].shape[1:]
+        capacity = _FIRST_CAPACITY
+        while capacity < needed:
+            capacity *= 2
+        grown = []
+        for old in (self._keys, self._values):
+            new = torch.empty(self._layers, self._slots, heads, capacity, channels)
+            if old.numel():
+                new[:, :, :, : old.shape[3]] = old
+            grown.append(new)
+        self._keys, self._values = grown

@@ -40,7 +40,9 @@ class ModelSession:
     def step(self, tokens: Tensor, /) -> StepOutput:
         """Feed ids (R, T) that were not fed yet."""
         if self._fast is not None and tokens.shape[1] == 1 and self._room() > 0:
-            return StepOutput(self._fast.step(tokens[:, 0], self._cache))
+            logits = self._fast.step(tokens[:, 0], self._cache.places(tokens.shape[0], 1))
+            self._cache.advance(1)
+            return StepOutput(logits)
         output = self.decoder(
             tokens,
             past_key_values=self._cache,
@@ -60,7 +62,10 @@ class ModelSession:
         """Take several greedy steps; see `generation.session.RunsAhead`."""
         if self._fast is None or self._room() < 1:
             return None
-        return self._fast.greedy(tokens, self._cache, min(steps, self._room()), ends, running)
+        steps = min(steps, self._room())
+        found = self._fast.greedy(tokens, self._cache.places(len(tokens), steps), steps, ends, running)
+        self._cache.advance(len(found[0]))
+        return found
 
     def _room(self) -> int:
         return self.decoder.max_positions - self._cache.length

@@ -9,8 +9,8 @@ B images, C channels, H W pixels, S image tokens, D encoder width, T tokens, V v
 from __future__ import annotations
 
 import inspect
-import math
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -21,12 +21,25 @@ from vision2seq import generation, hub, registry
 from vision2seq.configuration.base import Config, config_file, read_json
 from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.configuration.generation import GENERATION_CONFIG_NAME, GenerationConfig, reject_unknown
-from vision2seq.errors import ConfigError, ImageError, OptionError, UnknownOptionError, UnsupportedError, nearest
+from vision2seq.errors import ConfigError, OptionError, UnknownOptionError, UnsupportedError, nearest
+from vision2seq.generation.continuous import Row
+from vision2seq.generation.loop import make_plan
 from vision2seq.layers.outputs import EncoderOutput, Seq2SeqOutput
 from vision2seq.models.base import PreTrainedModel
 from vision2seq.models.session import ModelSession
+from vision2seq.models.slots import checked_pixels, each, slot_session
 
 IGNORED_LABEL = -100
+_BATCH_BY_BATCH = (
+    "constraint",
+    "decoder_attention_mask",
+    "encoder_outputs",
+    "logits_processor",
+    "prefix_allowed_tokens_fn",
+    "stopping_criteria",
+    "streamer",
+)
+"""Arguments of ``generate`` that ``generate_each`` has no use for."""
 
 
 def shift_tokens_right(labels: Tensor, pad_token_id: int | None, decoder_start_token_id: int | None) -> Tensor:
@@ -446,6 +459,28 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         options: dict[str, Any],
     ) -> tuple[ModelSession, dict[str, Any], Any]:
         """Settle the options, run the encoder, open a session."""
+        config, for_encoder = self._settled(generation_config, options)
+        if decoder_attention_mask is not None and not bool(decoder_attention_mask.bool().all()):
+            raise UnsupportedError(
+                "decoder_attention_mask hides some tokens of the prompt, which is not built for generation; "
+                "pass prompts of one length."
+            )
+        if pixel_values is not None:
+            pixel_values = checked_pixels(pixel_values).to(self.device)
+        attentions = bool(config.output_attentions and config.return_dict_in_generate)
+        states = bool(config.output_hidden_states and config.return_dict_in_generate)
+        encoded, memory = self.encode(
+            pixel_values, encoder_outputs, output_attentions=attentions, output_hidden_states=states, **for_encoder
+        )
+        memory = memory.to(self.decoder.device)
+        session = ModelSession(self.decoder, memory, output_attentions=attentions, output_hidden_states=states)
+        prompt = _prompt(config, memory, decoder_input_ids, self.config, self.get_input_embeddings().num_embeddings)
+        return session, {"prompt": prompt, "config": config, "limit": self.decoder.max_positions}, encoded
+
+    def _settled(
+        self, generation_config: GenerationConfig | None, options: dict[str, Any]
+    ) -> tuple[GenerationConfig, dict[str, Any]]:
+        """A call's options of generation, and its arguments of the encoder."""
         if not isinstance(generation_config, GenerationConfig | None):
             raise OptionError(
                 f"generation_config is a {type(generation_config).__name__}, expected a GenerationConfig; options can "
@@ -457,34 +492,40 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         encoder_known = inspect.signature(self.encoder.forward).parameters
         for_encoder = {name: unused.pop(name) for name in list(unused) if name in encoder_known}
         reject_unknown(unused, ("pixel_values", "decoder_input_ids", "encoder_outputs", *encoder_known))
-        if decoder_attention_mask is not None and not bool(decoder_attention_mask.bool().all()):
-            raise UnsupportedError(
-                "decoder_attention_mask hides some tokens of the prompt, which is not built for generation; "
-                "pass prompts of one length."
-            )
-        if pixel_values is not None:
-            if not isinstance(pixel_values, Tensor):
-                raise OptionError(
-                    f"pixel_values are a {type(pixel_values).__name__}, expected a tensor [images, channels, height, "
-                    "width]: call the image processor with return_tensors='pt'."
-                )
-            if len(pixel_values) == 0:
-                raise ImageError("pixel_values hold no image; expected at least one.")
-            # The extremes of what is not a number are not, either; a mask of all would take longer than to copy them.
-            if pixel_values.numel() and not all(map(math.isfinite, torch.aminmax(pixel_values))):
-                raise ImageError(
-                    "pixel_values hold NaN or infinite numbers; expected finite ones. Check the preprocessing."
-                )
-            pixel_values = pixel_values.to(self.device)
-        attentions = bool(config.output_attentions and config.return_dict_in_generate)
-        states = bool(config.output_hidden_states and config.return_dict_in_generate)
-        encoded, memory = self.encode(
-            pixel_values, encoder_outputs, output_attentions=attentions, output_hidden_states=states, **for_encoder
-        )
-        memory = memory.to(self.decoder.device)
-        session = ModelSession(self.decoder, memory, output_attentions=attentions, output_hidden_states=states)
-        prompt = _prompt(config, memory, decoder_input_ids, self.config, self.get_input_embeddings().num_embeddings)
-        return session, {"prompt": prompt, "config": config, "limit": self.decoder.max_positions}, encoded
+        return config, for_encoder
+
+    def generate_each(
+        self, images: Iterable[tuple[Any, Tensor]], *, slots: int = 16, **kwargs: Any
+    ) -> Iterator[Row] | None:
+        """Generate text for a stream of images, each as soon as a place for it is free.
+
+        Texts are those of `generate`; they come as they end. Images of one size share the places; where the size
+        changes, all that run are ended first.
+
+        Args:
+            images: What each is known by, and its pixels (C, H, W). Taken as there are places.
+            slots: Texts that run at a time.
+            kwargs: As in `generate`, with one prompt for all.
+
+        Returns:
+            Rows with the key, ids and log-probabilities, and why each ended: "error" for an image that the model cannot
+            take, with the message. None where texts have to be generated batch by batch: beams, sampling and other
+            rules, devices and decoders without compiled steps.
+
+        Raises:
+            OptionError: As `generate` does.
+        """
+        own = [kwargs.pop(name, None) for name in _BATCH_BY_BATCH]
+        if any(value is not None for value in own):
+            return None
+        given, tokenizer = kwargs.pop("decoder_input_ids", None), kwargs.pop("tokenizer", None)
+        config, for_encoder = self._settled(kwargs.pop("generation_config", None), kwargs)
+        vocabulary = self.get_input_embeddings().num_embeddings
+        prompt = _prompt(config, torch.empty(1, 0), given, self.config, vocabulary)
+        plan = make_plan(prompt, config, limit=self.decoder.max_positions, tokenizer=tokenizer)
+        if not plan.runs_continuously(vocabulary) or slot_session(self.decoder, slots, prompt[0]) is None:
+            return None
+        return each(self, images, slots, plan, prompt[0], for_encoder)
 
 
 def _prompt(

@@ -35,9 +35,9 @@ class Run {
                 switch (op.kind) {
                     case V2S_LINEAR: linear(op, *next, threads, room); break;
                     case V2S_NORM: norm(op, *next); break;
-                    case V2S_SELF: self(op, *next, state_.length + step, room.weights); break;
+                    case V2S_SELF: self(op, *next, step, room.weights); break;
                     case V2S_CROSS: cross(op, *next, room.weights); break;
-                    case V2S_EMBED: embed(op, *next, tokens, state_.length + step); break;
+                    case V2S_EMBED: embed(op, *next, tokens, step); break;
                 }
                 barrier.wait(threads);
             }
@@ -57,11 +57,11 @@ class Run {
     float *buffer(int64_t offset) const { return offset < 0 ? state_.result : state_.scratch + offset; }
     int64_t stride(int64_t offset) const { return offset < 0 ? state_.result_width : state_.width; }
 
-    void embed(const v2s_op &op, std::atomic<int64_t> &next, const int64_t *tokens, int64_t length) const {
+    void embed(const v2s_op &op, std::atomic<int64_t> &next, const int64_t *tokens, int64_t step) const {
         for (int64_t row = take(next); row < state_.rows; row = take(next)) {
             float *y = buffer(op.target) + row * state_.width;
             kernels_.embed(op.parts[0], tokens[row], op.inputs, op.number, y);
-            const int64_t position = tokens[row] == op.added ? op.added : op.layer + length;
+            const int64_t position = tokens[row] == op.added ? op.added : op.layer + state_.lengths[row] + step;
             const auto *extra = static_cast<const float *>(op.parts[2].weight);
             const auto *places = static_cast<const float *>(op.parts[1].weight);
             if (extra)
@@ -125,13 +125,14 @@ class Run {
                                buffer(op.target) + row * state_.width);
     }
 
-    // Query, key and value of the new token lie side by side in the source; `past` tokens are stored before it.
-    void self(const v2s_op &op, std::atomic<int64_t> &next, int64_t past, float *weights) const {
+    // Query, key and value of the new token lie side by side in the source.
+    void self(const v2s_op &op, std::atomic<int64_t> &next, int64_t step, float *weights) const {
         const int64_t heads = op.inputs, channels = op.outputs;
         for (int64_t task = take(next); task < state_.rows * heads; task = take(next)) {
-            const int64_t row = task / heads, head = task % heads;
+            const int64_t row = task / heads, head = task % heads, past = state_.lengths[row] + step;
             const float *query = buffer(op.source) + row * state_.width + head * channels;
-            const int64_t place = ((op.layer * state_.rows + row) * heads + head) * state_.capacity * channels;
+            const int64_t slot = op.layer * state_.slots_count + state_.slots[row];
+            const int64_t place = (slot * heads + head) * state_.capacity * channels;
             float *keys = state_.keys + place, *values = state_.values + place;
             std::memcpy(keys + past * channels, query + heads * channels, channels * sizeof(float));
             std::memcpy(values + past * channels, query + 2 * heads * channels, channels * sizeof(float));
@@ -143,9 +144,10 @@ class Run {
     void cross(const v2s_op &op, std::atomic<int64_t> &next, float *weights) const {
         const int64_t heads = op.inputs, channels = op.outputs, images = state_.rows / state_.group;
         for (int64_t task = take(next); task < images * heads; task = take(next)) {
-            const int64_t image = task / heads, head = task % heads, first = image * state_.group;
+            const int64_t first = task / heads * state_.group, head = task % heads;
             const int64_t offset = first * state_.width + head * channels;
-            const int64_t place = task * state_.sights * channels;
+            const int64_t image = state_.slots[first] / state_.group;
+            const int64_t place = (image * heads + head) * state_.sights * channels;
             const float *query = buffer(op.source) + offset;
             float *mixed = buffer(op.target) + offset;
             const void *keys = state_.cross_keys[op.layer], *values = state_.cross_values[op.layer];
@@ -194,7 +196,10 @@ int64_t v2s_run(const v2s_op *ops, int64_t count, const v2s_state *state, const 
     using namespace vision2seq;
     if (threads < 1) threads = 1;
     const int64_t steps = greedy ? greedy->steps : 1;
-    const int64_t seen = state->group * state->sights, told = state->length + steps;
+    const int64_t seen = state->group * state->sights;
+    int64_t told = 0;
+    for (int64_t row = 0; row < state->rows && state->lengths; row++)
+        if (state->lengths[row] + steps > told) told = state->lengths[row] + steps;
     const int64_t weights_room = ((seen > told ? seen : told) + 31) / 16 * 16;
     int64_t widest = 0;
     for (int64_t index = 0; index < count; index++)

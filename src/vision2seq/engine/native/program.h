@@ -46,13 +46,15 @@ struct v2s_state {
     float *result;         // rows × result_width
     int64_t result_width;
     int64_t rows;
-    float *keys, *values;  // (layers, rows, heads, capacity, channels)
+    float *keys, *values;  // (layers, slots, heads, capacity, channels)
+    int64_t slots_count;
     int64_t capacity;
-    int64_t length;        // tokens stored before this one
+    const int64_t *slots;    // rows: where each row's keys and values are kept
+    const int64_t *lengths;  // rows: tokens stored before this one
     const void *const *cross_keys;    // a layer: (images, heads, sights, channels)
     const void *const *cross_values;
     int64_t cross_format;  // FLOAT32 or BFLOAT16
-    int64_t group;         // rows an image
+    int64_t group;         // slots an image; their rows stand side by side
     int64_t sights;        // image tokens
 };
 
