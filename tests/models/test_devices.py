@@ -16,7 +16,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from vision2seq import AutoModelForVision2Seq, ViTModel
+from vision2seq import AutoModelForVision2Seq, ViTModel, registry
 from vision2seq.errors import MissingPackageError, OptionError
 from vision2seq.models import devices
 
@@ -70,6 +70,26 @@ def test_all_decoders_may_lie_on_the_disk(tmp_path: Path, decoder: str) -> None:
     model = AutoModelForVision2Seq.from_pretrained(folder, device_map={"": "disk"}, offload_folder=tmp_path)
     for found, expected in zip(outputs(model), outputs(tiny.model(decoder)), strict=True):
         assert torch.equal(found, expected)
+
+
+SWIN = {"image_size": 16, "patch_size": 2, "embed_dim": 8, "depths": [1, 2], "num_heads": [2, 2], "window_size": 2}
+BEIT = {"model_type": "beit", "use_relative_position_bias": True, "layer_scale_init_value": 0.1}
+ENCODERS: list[dict[str, Any]] = [
+    *({"model_type": name} | (SWIN if "swin" in name else {}) for name in sorted(registry.ENCODERS)),
+    BEIT,
+    {"model_type": "beit", "use_shared_relative_position_bias": True},
+]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: str(encoder["model_type"]))
+def test_all_encoders_may_lie_on_the_disk(tmp_path: Path, encoder: dict[str, Any]) -> None:
+    name = encoder["model_type"]
+    values = (tiny.VIT if "swin" not in name else {}) | encoder
+    model = registry.model_class(name, "encoder")._from_config(registry.config_class(name, "encoder").from_dict(values))
+    model.eval().save_pretrained(tmp_path / "model")
+    found = type(model).from_pretrained(tmp_path / "model", device_map={"": "disk"}, offload_folder=tmp_path)
+    with torch.no_grad():
+        assert torch.equal(found(tiny.pixels())[0], model(tiny.pixels())[0])
 
 
 def test_what_lies_on_the_disk_goes_with_the_model(folder: Path, tmp_path: Path) -> None:

@@ -228,7 +228,8 @@ def _pieces(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         parent = model.get_submodule(name.rpartition(".")[0])
         own = next(module.parameters(recurse=False), None) is not None and next(module.children(), None) is not None
         layer = isinstance(parent, nn.ModuleList) and not any(isinstance(m, nn.ModuleList) for m in module.modules())
-        if name and (hasattr(module, "put_cross") or own or layer):
+        embeddings = name.rpartition(".")[2] == "embeddings"  # whose table of positions is read, not called
+        if name and (hasattr(module, "put_cross") or own or layer or embeddings):
             wholes.append(name)
             yield name, module
 
