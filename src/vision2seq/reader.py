@@ -6,7 +6,6 @@ An image that cannot be read becomes a failed `Reading`, and the rest go on.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import itertools
 import math
 import os
@@ -22,6 +21,7 @@ from vision2seq import hub, presets, tasks
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
 from vision2seq.errors import ImageError, MissingPackageError, OptionError, UnsupportedError
 from vision2seq.generation import Choices, Constraint, Pattern, Schema, iterate
+from vision2seq.generation.continuous import Row
 from vision2seq.generation.stopping import REPETITION, repeated_tail
 from vision2seq.locate import check_locatable, locate_tokens
 from vision2seq.processing.image.geometry import Geometry
@@ -63,6 +63,37 @@ class _Answer:
     score: float
     pieces: list[str] = field(default_factory=list)
     boxes: list[Box | None] | None = None
+
+
+class _Feed:
+    """Images one by one, ready for the model, with their numbers; what cannot be read is noted and passed over."""
+
+    def __init__(self, reader: Reader, sources: Iterator[Any], call: _Call) -> None:
+        self._reader, self._given, self._call = reader, sources, call
+        self.sources: dict[int, Any] = {}
+        self.errors: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[int, torch.Tensor]]:
+        for number, source in enumerate(self._given):
+            self.sources[number] = source
+            try:
+                _, pixels = self._reader._prepared(source, self._call)
+            except (ImageError, MissingPackageError, OSError) as error:
+                self.errors[number] = str(error)
+                continue
+            yield number, pixels
+
+
+def _place(source: Any) -> tuple[str | None, int | None]:
+    """The path and the page of what was read."""
+    if isinstance(source, Page):
+        return source.source, source.number
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else None, None
+
+
+def _failed(source: Any, seconds: float, error: str | None) -> Reading:
+    name, page = _place(source)
+    return Reading("", 0.0, (), "error", seconds, name, error, page=page)
 
 
 class Reader:
@@ -164,9 +195,10 @@ class Reader:
 
         Args:
             images: A path, bytes, file object, Pillow image, array (H, W), (H, W, C) or (C, H, W), or tensor; or an
-                iterable of these, which is consumed a batch at a time. A PDF, or a TIFF of several pictures, is read
+                iterable of these, which is consumed as there are places. A PDF, or a TIFF of several pictures, is read
                 page by page; ``"doc.pdf#3"`` is a page of it, ``"doc.pdf#2-5,7"`` are some.
-            batch_size: Instead of the reader's own.
+            batch_size: Instead of the reader's own. A text that has ended gives its place to the next image at once,
+                where generation is greedy and the decoder has compiled steps; else images go batch by batch.
             locate: Tell where in the image each token and word was read from: see `vision2seq.locate`. Costs another
                 pass of the decoder over the text.
             alternatives: How many of the likeliest texts to tell, the best included. They come from beam search with
@@ -264,8 +296,39 @@ class Reader:
         return {"num_return_sequences": count, "num_beams": max(count, options.get("num_beams", config.num_beams) or 1)}
 
     def _readings(self, sources: Iterator[Any], size: int, call: _Call) -> Iterator[Reading]:
+        if not call.locate:
+            feed = _Feed(self, sources, call)
+            rows = self.model.generate_each(feed, slots=size, tokenizer=self.tokenizer, **call.options)
+            if rows is not None:
+                yield from self._in_order(rows, feed, call)
+                return
         while batch := list(itertools.islice(sources, size)):
             yield from self._batch(batch, call)
+
+    def _in_order(self, rows: Iterator[Row], feed: _Feed, call: _Call) -> Iterator[Reading]:
+        """Readings of rows that end in any order, in the order of their images."""
+        ended: dict[int, Row] = {}
+        due, spent, since = 0, 0.0, time.perf_counter()
+        for row in itertools.chain(rows, [None]):
+            if row is not None:
+                ended[row.key] = row
+            while due in ended or due in feed.errors:
+                spent += time.perf_counter() - since
+                source, found = feed.sources.pop(due), ended.pop(due, None)
+                error = feed.errors.pop(due) if found is None else found.error
+                due += 1
+                each = spent / (due + len(ended))
+                if found is None or error is not None:
+                    yield _failed(source, each, error)
+                else:
+                    answer = _Answer([], found.ids, found.logprobs, found.reason, found.score)
+                    answer.pieces = self._pieces_of(found.ids)
+                    yield self._reading([answer], each, source, call)
+                since = time.perf_counter()
+
+    def _prepared(self, source: Any, call: _Call) -> tuple[Image.Image, torch.Tensor]:
+        image = source.load(**call.loading) if isinstance(source, Page) else load_image(source, **call.loading)
+        return image, self.prepare(image, **call.loading)
 
     def _batch(self, sources: list[Any], call: _Call) -> list[Reading]:
         began = time.perf_counter()
@@ -274,8 +337,7 @@ class Reader:
         errors: dict[int, str] = {}
         for place, source in enumerate(sources):
             try:
-                image = source.load(**call.loading) if isinstance(source, Page) else load_image(source, **call.loading)
-                prepared[place] = self.prepare(image, **call.loading)
+                image, prepared[place] = self._prepared(source, call)
                 if call.locate:
                     maps[place] = self.processor.image_processor.geometry(image)
             except (ImageError, MissingPackageError, OSError) as error:
@@ -292,16 +354,12 @@ class Reader:
                 continue
             answers.update(zip(places, found, strict=True))
         each = (time.perf_counter() - began) / len(sources)
-        readings = []
-        for place, source in enumerate(sources):
-            name, page = os.fspath(source) if isinstance(source, str | os.PathLike) else None, None
-            if isinstance(source, Page):
-                name, page = source.source, source.number
-            if place in errors:
-                readings.append(Reading("", 0.0, (), "error", each, name, errors[place], page=page))
-            else:
-                readings.append(dataclasses.replace(self._reading(answers[place], each, name, call), page=page))
-        return readings
+        return [
+            _failed(source, each, errors[place])
+            if place in errors
+            else self._reading(answers[place], each, source, call)
+            for place, source in enumerate(sources)
+        ]
 
     def _generated(
         self, pixels: torch.Tensor, maps: list[Geometry] | None, options: dict[str, Any]
@@ -339,8 +397,9 @@ class Reader:
                 best.boxes = locate_tokens(self.model, memory[row : row + 1], size, ids, best.pieces, maps[row])
         return found
 
-    def _reading(self, answers: list[_Answer], seconds: float, source: str | None, call: _Call) -> Reading:
+    def _reading(self, answers: list[_Answer], seconds: float, source: Any, call: _Call) -> Reading:
         best = answers[0]
+        name, page = _place(source)
         probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
         tokens = tuple(map(Token, best.ids, best.pieces, probabilities, best.boxes or itertools.repeat(None)))
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
@@ -354,12 +413,13 @@ class Reader:
             tokens,
             best.reason,
             seconds,
-            source,
+            name,
             words=words_of(tokens, self._breaks()),
             score=best.score,
             repetition=best.reason == REPETITION or repeated_tail(self._spoken(best.ids)) > 0,
             alternatives=tuple(others) if len(others) > 1 else (),
             data=data,
+            page=page,
         )
 
     def _told(self, ids: list[int], call: _Call) -> tuple[str, Any]:

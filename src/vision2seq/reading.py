@@ -76,7 +76,8 @@ class Reading:
             whatever their number.
         tokens: Every token with its probability.
         finish_reason: "eos", "length" (cut at the limit), "stop" or "repetition" (a loop was cut off); "error".
-        seconds: Wall time of its batch, preparation included, divided by the images of the batch.
+        seconds: Its share of the wall time, preparation included: that of its batch, or of the call so far, divided by
+            the images.
         source: The path, if the image was given as one.
         error: Why the image could not be read, or None.
         words: The words, in the order of the text.
