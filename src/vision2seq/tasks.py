@@ -89,7 +89,7 @@ class Asked:
             ids: What was generated after the prompt.
         """
         text = tokenizer.decode([*self.ids, *ids], skip_special_tokens=False)
-        for token in {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token} - {None, self.task.token}:
+        for token in {tokenizer.eos_token, tokenizer.pad_token} - {None, self.task.token}:
             text = text.replace(token, "")
         text = text.strip().removeprefix(self.task.token).strip()
         # What the prompt opens is closed at the end, even if the model stopped before.
