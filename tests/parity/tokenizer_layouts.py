@@ -282,6 +282,21 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "marian": MARIAN,
     "marian-added": _saved(MARIAN, added=FLAGGED[1:], special={"additional_special_tokens": ["[SEP]", ">>fra<<"]}),
     "blenderbot_small": BLENDERBOT_SMALL,
+    **{
+        f"japanese-{words}-{pieces}{'-lower' * lower}": _parts(
+            "characters" if pieces == "character" else "wordpiece",
+            "BertJapaneseTokenizer",
+            {
+                "word_tokenizer_type": words,
+                "subword_tokenizer_type": pieces,
+                "do_lower_case": lower,
+                "mecab_kwargs": {"mecab_dic": "ipadic"} if pieces == "wordpiece" else None,
+            },
+        )
+        for words in ("basic", "mecab")
+        for pieces in ("wordpiece", "character")
+        for lower in (False, True)
+    },
     "nougat": _nougat,
     "characters": _characters,
 }

@@ -149,17 +149,6 @@ def test_an_empty_vocab_txt_and_one_without_special_tokens(tmp_path: Path) -> No
     assert load_tokenizer(write(tmp_path, {"vocab.txt": "a\nb\n[UNK]"}))("b a")["input_ids"][1:-1] == [1, 0]
 
 
-def test_japanese_word_pieces_are_refused(tmp_path: Path) -> None:
-    config = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}
-    write(tmp_path, {"vocab.txt": VOCAB_TXT, "tokenizer_config.json": config})
-    refused(
-        tmp_path,
-        r"splits text by word_tokenizer_type 'mecab' and subword_tokenizer_type 'wordpiece'\. Known are 'character'",
-        r"Save it as a fast tokenizer, with a tokenizer\.json beside vocab\.txt\.",
-    )
-    assert load_tokenizer(tmp_path, subword_tokenizer_type="character").convert_tokens_to_ids("[CLS]") == 2
-
-
 def test_two_files_that_number_a_token_differently(tmp_path: Path) -> None:
     RobertaTokenizer(GOLDENS / "byte_level/vocab.json", GOLDENS / "byte_level/merges.txt").save_pretrained(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@
   order of BARThez, Pegasus, BERT generation (BPE, bytes for what is unknown), and of RemBERT and BigBird
 - ``marian/``: source.spm and target.spm, and a vocab.json in another order that both share
 - ``blenderbot_small/``: vocab.json and merges.txt, with ``@@`` where a word goes on
-- ``expected.json``: what transformers' fast classes make of `lines`
+- ``expected.json``: what transformers' classes, the fast ones where there are such, make of `lines`
 """
 
 from __future__ import annotations
@@ -259,11 +259,12 @@ def _expected() -> None:
     import transformers
 
     def opened(class_name: str, *sources: str, **options: Any) -> Any:
+        theirs = getattr(transformers, class_name)
         with tempfile.TemporaryDirectory() as folder:
             for source in sources:
-                name = "sentencepiece.bpe.model" if source.endswith(".model") else Path(source).name
+                name = theirs.vocab_files_names["vocab_file"] if source.endswith(".model") else Path(source).name
                 shutil.copy(HERE / source, Path(folder, name))
-            return getattr(transformers, class_name).from_pretrained(folder, **options)
+            return theirs.from_pretrained(folder, **options)
 
     made = {
         "roberta": opened("RobertaTokenizerFast", "byte_level/vocab.json", "byte_level/merges.txt"),
@@ -271,6 +272,20 @@ def _expected() -> None:
         "xlm_roberta": opened("XLMRobertaTokenizerFast", "unigram.model"),
         "xlm_roberta_bpe": opened("XLMRobertaTokenizerFast", "bpe.model"),
         "bert": opened("BertTokenizerFast", "wordpiece/vocab.txt"),
+        "mbart": opened("MBartTokenizerFast", "unigram.model"),
+        "mbart50": opened("MBart50TokenizerFast", "unigram.model", src_lang="fr_XX"),
+        "camembert": opened("CamembertTokenizerFast", "unigram.model"),
+        "barthez": opened("BarthezTokenizerFast", "barthez.model"),
+        "xglm": opened("XGLMTokenizerFast", "unigram.model"),
+        "pegasus": opened("PegasusTokenizerFast", "pegasus.model"),
+        "rembert": opened("RemBertTokenizerFast", "cls_sep.model"),
+        "big_bird": opened("BigBirdTokenizerFast", "cls_sep.model"),
+        "blenderbot": opened("BlenderbotTokenizerFast", "byte_level/vocab.json", "byte_level/merges.txt"),
+        "bert_generation": opened("BertGenerationTokenizer", "generation.model"),
+        "marian": opened("MarianTokenizer", "marian/vocab.json", "marian/source.spm", "marian/target.spm"),
+        "blenderbot_small": opened(
+            "BlenderbotSmallTokenizer", "blenderbot_small/vocab.json", "blenderbot_small/merges.txt"
+        ),
         "bert_japanese": opened("BertJapaneseTokenizer", "characters/vocab.txt", subword_tokenizer_type="character"),
     }
     found = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
-from vision2seq.errors import TokenizerError
+from vision2seq.errors import TokenizerError, nearest
 from vision2seq.processing.text import files as names
 from vision2seq.processing.text.bert_generation import BERT_GENERATION
 from vision2seq.processing.text.blenderbot_small import BLENDERBOT_SMALL
@@ -46,12 +46,28 @@ STYLES = (
 _OF_DECODER = {
     "bart": BART,
     "bert": BERT,
+    "bert-generation": BERT_GENERATION,
+    "big_bird": BIG_BIRD,
+    "blenderbot": BLENDERBOT,
+    "blenderbot-small": BLENDERBOT_SMALL,
+    "camembert": CAMEMBERT,
+    "data2vec-text": ROBERTA,
     "electra": BERT,
+    "ernie": BERT,
     "gpt2": GPT2,
-    "mbart": XLM_ROBERTA,
+    "gpt_bigcode": GPT2,
+    "marian": MARIAN,
+    "mbart": XLM_ROBERTA,  # Donut's
+    "megatron-bert": BERT,
+    "pegasus": PEGASUS,
+    "rembert": REMBERT,
     "roberta": ROBERTA,
+    "roberta-prelayernorm": ROBERTA,
     "trocr": ROBERTA,
+    "xglm": XGLM,
     "xlm-roberta": XLM_ROBERTA,
+    "xlm-roberta-xl": XLM_ROBERTA,
+    "xmod": XLM_ROBERTA,
 }
 """What a decoder's ``model_type`` suggests, asked last."""
 
@@ -84,6 +100,7 @@ def choose_style(
         raise TokenizerError(
             f"{files.name} says tokenizer_class {stated!r} and holds {', '.join(files.vocabularies)}. Missing is "
             f"{names.TOKENIZER_JSON}, without which only these are known: {known}. Save it there as a fast tokenizer."
+            f"{nearest(stated.removesuffix('Fast'), known.split(', '))}"
         )
     style = _implied(files, model_type) if backend is None else _implied_by(backend, model_type)
     return style, written_name(style), False
@@ -102,16 +119,32 @@ def written_name(style: Style) -> str:
 def _implied(files: TokenizerFiles, model_type: str | None) -> Style:
     """The kind that vocabulary files look like."""
     present = files.vocabularies
+    hinted = _OF_DECODER.get(model_type or "")
+    if names.SOURCE_SPM in present or names.TARGET_SPM in present:
+        return MARIAN
     if names.VOCAB_JSON in present or names.MERGES in present:
         vocab = names.read_vocabulary(files.path(names.VOCAB_JSON))
         files.path(names.MERGES)  # raises if it is not there
         if "<s>" in vocab and "</s>" in vocab:
-            return ROBERTA
+            return BLENDERBOT if hinted is BLENDERBOT else ROBERTA
+        if "__unk__" in vocab:
+            return BLENDERBOT_SMALL
         if "<|endoftext|>" in vocab:
             return GPT2
-        hinted = _OF_DECODER.get(model_type or "")
         return hinted if hinted in (ROBERTA, BART) else GPT2
-    return XLM_ROBERTA if names.SENTENCEPIECE in present else BERT
+    if names.SENTENCEPIECE in present:
+        return hinted if hinted in (CAMEMBERT, XGLM) else XLM_ROBERTA
+    if names.SENTENCEPIECE_MODEL in present:
+        return REMBERT
+    if names.SPIECE in present:
+        if hinted in (PEGASUS, BIG_BIRD, BERT_GENERATION):
+            return hinted
+        kinds = ", ".join(style.classes[0] for style in STYLES if names.SPIECE in style.files)
+        raise TokenizerError(
+            f"{files.name} holds {names.SPIECE}, which several kinds of tokenizers have, and nothing says which. "
+            f"Expected {names.TOKENIZER_CONFIG} with a tokenizer_class, such as {kinds}."
+        )
+    return BERT
 
 
 def _implied_by(backend: Backend, model_type: str | None) -> Style:
@@ -130,6 +163,8 @@ def _implied_by(backend: Backend, model_type: str | None) -> Style:
         if has("<|endoftext|>") is not None:
             return GPT2
     hinted = _OF_DECODER.get(model_type or "", GENERIC)
+    if hinted.splitter is not None:
+        return GENERIC
     return hinted if any(has(text) is not None for text in hinted.specials.values()) else GENERIC
 
 

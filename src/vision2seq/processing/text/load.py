@@ -211,8 +211,8 @@ class ElectraTokenizerFast(ElectraTokenizer):
     """The same as `ElectraTokenizer`."""
 
 
-class BertJapaneseTokenizer(Tokenizer):
-    """manga-ocr's: one token a character, ``[CLS] … [SEP]`` around the text."""
+class BertJapaneseTokenizer(PythonTokenizer):
+    """manga-ocr's: one token a character, or word pieces, ``[CLS] … [SEP]`` around the text."""
 
     style = BERT_JAPANESE
 

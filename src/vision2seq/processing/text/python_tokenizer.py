@@ -70,7 +70,7 @@ class PythonTokenizer(Tokenizer):
     def _add(self, tokens: list[Any], special: bool = False) -> int:
         if self._splitter is None:
             return super()._add(tokens, special)
-        # The library looks for tokens with normalized=False first. Here nothing is normalised, and one search finds all.
+        # The library looks for tokens with normalized=False first. Nothing is normalised here, so one search will do.
         alike = []
         for token in tokens:
             token = AddedToken(token, normalized=not special) if isinstance(token, str) else token
