@@ -77,11 +77,19 @@ DECODERS: dict[str, tuple[Any, str]] = {
         f"{_MODELS}.decoders.roberta:XLMRobertaForCausalLM",
     ),
 }
-# Decoders that cannot look at images in transformers either, where people try them: no wish to have them helps.
-WITHOUT_CROSS_ATTENTION = frozenset(
-    "biogpt bloom codegen cohere falcon gemma gemma2 gpt_neo gpt_neox gptj llama mistral mixtral mpt olmo openai-gpt "
-    "opt phi phi3 qwen2 qwen3 stablelm transfo-xl xlnet".split()
-)
+# Decoders that cannot read images in transformers either, where people try them, and why: no wish to have them helps.
+UNFIT_DECODERS: dict[str, str] = {
+    **dict.fromkeys(
+        "biogpt bloom codegen cohere falcon gemma gemma2 gpt_neo gpt_neox gptj llama mistral mixtral mpt olmo "
+        "openai-gpt opt phi phi3 qwen2 qwen3 stablelm transfo-xl xlnet".split(),
+        "has no cross-attention",
+    ),
+    # Its self-attention is given the image instead of the text, so that no token knows of those before it; with a
+    # cache it computes something else again.
+    "big_bird": "looks at the image where it should look at its own text",
+    # It refuses cross-attention with one head for all keys, and divides keys and values wrongly with several.
+    "gpt_bigcode": "has a cross-attention that cannot run",
+}
 
 _IMAGE = "vision2seq.processing.image"
 # By the names that files state today; `image_processor` knows the older and the newer spellings of these.
@@ -175,7 +183,7 @@ def knows(values: Mapping[str, Any]) -> bool:
     model_type = values.get("model_type")
     if isinstance(COMPOSITES.get(model_type or ""), str):
         # Of a decoder that cannot be had anywhere we know as much.
-        halves = ((values.get("encoder"), ENCODERS), (values.get("decoder"), {*DECODERS, *WITHOUT_CROSS_ATTENTION}))
+        halves = ((values.get("encoder"), ENCODERS), (values.get("decoder"), {*DECODERS, *UNFIT_DECODERS}))
         return all(
             not isinstance(half, Mapping) or half.get("model_type") in table or "model_type" not in half
             for half, table in halves
@@ -202,10 +210,10 @@ def config_class(model_type: str, role: str | None = None) -> Any:
         tables.insert(0, COMPOSITES)
     known: dict[str, Any] = {name: target for table in tables for name, target in table.items()}
     if model_type not in known:
-        if role == "decoder" and model_type in WITHOUT_CROSS_ATTENTION:
+        if role == "decoder" and model_type in UNFIT_DECODERS:
             raise ConfigError(
-                f"A decoder of type {model_type!r} has no cross-attention and so cannot read images, in transformers "
-                f"neither. Expected one of {', '.join(sorted(known))}."
+                f"A decoder of type {model_type!r} {UNFIT_DECODERS[model_type]} and so cannot read images, in "
+                f"transformers neither. Expected one of {', '.join(sorted(known))}."
             )
         what = f"{role} of type" if role else "model type"
         raise ConfigError(

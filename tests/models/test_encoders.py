@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from vision2seq import registry
 from vision2seq.layers.drop_path import drop_path, rates
+from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 torch.set_num_threads(1)
 
@@ -38,6 +40,22 @@ def test_files_of_other_frameworks(golden: Golden, framework: str, kind: str, fo
     assert len(expected) == len(state)
     for name, tensor in expected.items():
         assert torch.equal(state[name.removeprefix(f"{kind}.")], tensor), name
+
+
+@pytest.mark.parametrize(("framework", "kind", "form"), [("tensorflow", "swin", "h5"), ("flax", "beit", "msgpack")])
+def test_halves_of_other_frameworks(golden: Golden, tmp_path: Path, framework: str, kind: str, form: str) -> None:
+    """An encoder of TensorFlow or Flax and a decoder of PyTorch make one model."""
+    folder = golden(framework, f"half-{kind}")
+    tiny.model("bert").decoder.save_pretrained(tmp_path)
+    option = {"encoder_from_tf": True} if framework == "tensorflow" else {"encoder_from_flax": True}
+    config = registry.config_class(kind).from_pretrained(folder)
+    joined = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(
+        folder / form, tmp_path, encoder_config=config, **option
+    )
+    expected, state = load_file(folder / "expected.safetensors"), joined.encoder.state_dict()
+    for name, tensor in expected.items():
+        assert torch.equal(state[name.removeprefix(f"{kind}.")], tensor), name
+    assert torch.equal(joined.get_input_embeddings().weight, tiny.model("bert").get_input_embeddings().weight)
 
 
 def test_branches_are_left_out_for_whole_images() -> None:

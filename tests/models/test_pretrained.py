@@ -211,10 +211,16 @@ def test_configs_that_name_no_model(folder: Path) -> None:
     write_json(folder / "config.json", values | {"decoder": {"model_type": "brat"}})
     with pytest.raises(ConfigError, match=r"Unknown decoder of type 'brat'.*Known: "):
         Model.from_pretrained(folder)
-    for without in ("opt", "bloom", "llama"):
-        write_json(folder / "config.json", values | {"decoder": {"model_type": without}})
+    reasons = dict.fromkeys(("opt", "bloom", "llama", "gpt_neox"), "has no cross-attention") | {
+        "big_bird": "looks at the image where it should look at its own text",
+        "gpt_bigcode": "has a cross-attention that cannot run",
+    }
+    for unfit, reason in reasons.items():
+        write_json(folder / "config.json", values | {"decoder": {"model_type": unfit}})
         for load in (Model.from_pretrained, AutoConfig.from_pretrained):
-            with pytest.raises(ConfigError, match=rf"'{without}' has no cross-attention and so cannot read images"):
+            with pytest.raises(
+                ConfigError, match=rf"'{unfit}' {reason} and so cannot read images.*Expected one of bart, bert, .*xglm"
+            ):
                 load(folder)
     half = {key: value for key, value in values["encoder"].items() if key != "model_type"}
     write_json(folder / "config.json", values | {"encoder": half})
@@ -290,6 +296,14 @@ def test_an_xglm_without_cross_attention(tmp_path: Path) -> None:
     assert not any("encoder_attn" in name for name in alone.state_dict())
     with pytest.raises(OptionError, match="This xglm has no cross-attention and cannot read images"):
         alone(tiny.ids(), encoder_hidden_states=torch.zeros(2, 3, 12))
+
+
+def test_a_wish_to_tie_the_halves() -> None:
+    """There is nothing to tie, as tests/parity/test_warm_start_parity.py shows of transformers."""
+    with pytest.warns(UserWarning, match="tie_encoder_decoder is True.*nothing is tied, as in transformers 4.57.6"):
+        built = tiny.model("bert", tie_encoder_decoder=True)
+    halves = [{id(p) for p in half.parameters()} for half in (built.encoder, built.decoder)]
+    assert not halves[0] & halves[1]
 
 
 def test_positions_that_are_not_built() -> None:

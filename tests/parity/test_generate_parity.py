@@ -465,7 +465,11 @@ def test_from_encoder_decoder_pretrained(tmp_path: Path) -> None:
     assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (48, 49, 49)
 
 
-@pytest.mark.parametrize("decoder", ["mbart", "bart", "bert", "bert-generation", "electra", "roberta", "camembert"])
+# One of each type.
+TYPES = list({values["model_type"]: name for name, values in reversed(DECODERS.items())}.values())
+
+
+@pytest.mark.parametrize("decoder", sorted(set(TYPES) - {"trocr", "gpt2"}))
 def test_from_other_decoders_pretrained(tmp_path: Path, decoder: str) -> None:
     name = next(name for name, (_, half) in VARIANTS.items() if half == decoder)
     made = reference_model(name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -132,6 +133,13 @@ class VisionEncoderDecoderModel(PreTrainedModel):
                 "expected the same number, or None for a projection between the two."
             )
         config.tie_word_embeddings = False  # the halves tie their own
+        if config.tie_encoder_decoder:
+            warnings.warn(
+                "config.tie_encoder_decoder is True, but modules of a vision encoder and of a text decoder have no "
+                "names in common: nothing is tied, as in transformers 4.57.6. Set it to False.",
+                UserWarning,
+                stacklevel=2,
+            )
         config.decoder.is_decoder = True
         config.decoder.add_cross_attention = True
         if encoder is None:
