@@ -19,7 +19,6 @@ struct Finish {
     const float *added;  // or null; of the first row and output
     int64_t added_stride;
     float scale;
-    int32_t activation;
 };
 
 // Rows of inputs as whole numbers of 16 bits, see `quantize`.
@@ -40,6 +39,7 @@ struct Kernels {
                          const Quantized &quantized, int64_t rows, const float *scales, const int32_t *sums, float *y,
                          int64_t y_stride, const Finish &finish);
     float (*quantize)(const float *x, int64_t n, uint8_t *upper, uint8_t *lower);
+    void (*activate)(float *x, int64_t n, int32_t kind);
     void (*normalize)(const float *x, const float *weight, const float *bias, int64_t n, float epsilon, float *y);
     void (*attend)(const float *query, int64_t q_stride, int64_t rows, const float *keys, const float *values,
                    int64_t n, int64_t channels, float scale, float *weights, float *mixed, int64_t mixed_stride);

@@ -91,7 +91,8 @@ class Run {
             const int64_t outputs = part->outputs - first < size ? part->outputs - first : size;
             const int64_t place = before + first;
             const float *added = op.added < 0 ? nullptr : buffer(op.added) + place;
-            const Finish finish = {part->bias ? part->bias + first : nullptr, added, state_.width, 1, op.activation};
+            const bool plain = op.activation == V2S_IDENTITY;
+            const Finish finish = {part->bias ? part->bias + first : nullptr, plain ? added : nullptr, state_.width, 1};
             float *y = buffer(op.target) + place;
             const int64_t y_stride = stride(op.target);
             if (part->format == V2S_INT8) {
@@ -114,6 +115,11 @@ class Run {
             } else {
                 kernels_.times_rows(static_cast<const float *>(part->weight) + first * op.inputs, outputs, op.inputs,
                                     x, state_.width, state_.rows, y, y_stride, finish);
+            }
+            for (int64_t row = 0; row < state_.rows && !plain; row++) {
+                kernels_.activate(y + row * y_stride, outputs, op.activation);
+                for (int64_t i = 0; i < outputs && added; i++)
+                    y[row * y_stride + i] += added[row * state_.width + i];
             }
         }
     }
