@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import originals
 import pytest
 import server
 import tiny
@@ -128,6 +129,18 @@ def test_files_of_other_frameworks_by_url(
                 f"{url}/{place}{Path(path).name}", config=given, cache_dir=tmp_path
             )
             assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())
+
+
+def test_original_checkpoints_by_url(net: server.Hub, tmp_path: Path) -> None:
+    """What their authors wrote: a file of fairseq, whose config is in it, and a Donut's weights, beside its config."""
+    trocr, donut = originals.vit_trocr(**originals.ROBERTA), originals.swin_mbart()
+    path = originals.write_trocr(tmp_path / "trocr.pt", trocr, originals.settings())
+    folder = originals.write_donut(tmp_path / "donut", donut, originals.DONUT)
+    files = {"trocr.pt": path.read_bytes()} | {f"donut/{each.name}": each.read_bytes() for each in folder.iterdir()}
+    with server.web(files, net) as url:
+        for name, expected in (("trocr.pt", trocr), ("donut/pytorch_model.bin", donut)):
+            found = AutoModelForVision2Seq.from_pretrained(f"{url}/{name}", cache_dir=tmp_path / "cache")
+            assert torch.equal(originals.logits(found), originals.logits(expected))
 
 
 def test_a_config_by_its_url(site: str, tmp_path: Path) -> None:
