@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import originals
 import pytest
 import server
 import tiny
@@ -684,3 +685,18 @@ def test_a_config_from_elsewhere_has_a_revision_of_its_own(net: server.Hub, cach
     assert model.config.name_or_path == ID
     assert net.requests(part="/api/models/else/where/revision/main")
     assert (cache / "models--else--where").is_dir()
+
+
+def test_an_original_donut(net: server.Hub, tmp_path: Path) -> None:
+    """At the revision where its authors keep it; weights are fetched for the model alone."""
+    model = originals.swin_mbart()
+    folder = originals.write_donut(tmp_path / "donut", model, originals.DONUT)
+    tiny.write_tokenizer(folder, count=originals.VOCABULARY)
+    net.commit("user/donut", folder, "official")
+    where = {"revision": "official", "cache_dir": tmp_path / "cache"}
+    processor = AutoProcessor.from_pretrained("user/donut", **where)
+    assert processor.image_processor.size == {"height": 128, "width": 64}
+    assert "pytorch_model.bin" not in net.fetched()
+    found = AutoModelForVision2Seq.from_pretrained("user/donut", **where)
+    assert torch.equal(originals.logits(found), originals.logits(model))
+    assert net.fetched().count("pytorch_model.bin") == 1
