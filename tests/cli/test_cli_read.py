@@ -386,7 +386,7 @@ def test_interrupted_leaves_no_file(
     target = tmp_path / "out.jsonl"
     seen = []
 
-    def interrupt(self: Any, name: str, reading: Any) -> None:
+    def interrupt(self: Any, name: str, reading: Any, page: Any) -> None:
         seen.append(name)
         self.out.write("half\n")
         if len(seen) == 2:
@@ -416,7 +416,7 @@ def test_a_folder_that_may_not_be_written(
 
 
 def test_a_full_disk(capsys: Captured, model: str, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Any, name: str, reading: Any) -> None:
+    def refuse(self: Any, name: str, reading: Any, page: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(command._Writer, "__call__", refuse)
@@ -607,3 +607,82 @@ def test_wrong_overlays(capsys: Captured, tmp_path: Path, monkeypatch: pytest.Mo
 
 def _full(*_: Any, **__: Any) -> None:
     raise OSError(28, "No space left on device")
+
+
+# ------------------------------------------------------------------------------------------------ pages, constraints
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    for name in ("doc.pdf", "scan.tif", "moving.gif"):
+        first, *others = (tiny.picture(number) for number in range(4))
+        first.save(folder / name, save_all=True, append_images=others)
+    return folder
+
+
+def test_pages_of_documents(capsys: Captured, model: str, documents: Path) -> None:
+    pdf, tif, gif = (documents / name for name in ("doc.pdf", "scan.tif", "moving.gif"))
+    status, out, err = run(capsys, documents, "-m", model)
+    assert (status, err) == (0, "")
+    labels = [f"{pdf}#{number}" for number in range(1, 5)] + [str(gif)] + [f"{tif}#{number}" for number in range(1, 5)]
+    assert [line.split("\t")[0] for line in out.splitlines()] == labels
+    by_label = dict(line.split("\t") for line in out.splitlines())
+
+    assert run(capsys, f"{pdf}#3", "-m", model) == (0, f"{by_label[f'{pdf}#3']}\n", "")
+    assert run(capsys, tif, "--pages", "2", "-m", model) == (0, f"{by_label[f'{tif}#2']}\n", "")
+    status, out, _ = run(capsys, pdf, gif, "--pages", "2-3", "--jsonl", "-m", model)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [(each["source"], each["page"]) for each in found] == [(str(f), n) for f in (pdf, gif) for n in (2, 3)]
+    assert [each["text"] for each in found[:2]] == [by_label[f"{pdf}#{number}"] for number in (2, 3)]
+
+    status, out, err = run(capsys, pdf, "--pages", "4-9", "-m", model)
+    assert status == 1 and out.startswith(f"{pdf}#4\t")
+    assert f"vision2seq: {pdf}#5: No pages 5 to 9 in " in err and "1 of 2 images could not be read" in err
+    assert run(capsys, pdf, "--pages", "x", "-m", model)[2].startswith("vision2seq: pages are 'x', expected numbers")
+    assert run(capsys, pdf, "--dpi", "0", "-m", model)[0] == 2
+
+
+def test_a_document_from_standard_input(
+    capsys: Captured, model: str, documents: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO((documents / "doc.pdf").read_bytes())))
+    status, out, _ = run(capsys, "-", "--pages", "3-", "-m", model)
+    assert status == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["-#3", "-#4"]
+
+
+def test_overlays_of_pages(capsys: Captured, tmp_path: Path) -> None:
+    first, second = (Image.open(path).convert("RGB") for path in LINES[:2])
+    first.save(tmp_path / "two.pdf", save_all=True, append_images=[second], resolution=200)
+    status, out, err = run(capsys, tmp_path / "two.pdf", "--overlay", tmp_path / "drawn", "--jsonl")
+    assert (status, err) == (0, "")
+    assert [json.loads(line)["page"] for line in out.splitlines()] == [1, 2]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["two.png", "two~2.png"]
+
+
+def test_choices_and_patterns(capsys: Captured, model: str, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "answers.txt").write_text("yes\n\n no \n", encoding="utf-8")
+    for given in (tmp_path / "answers.txt", "yes, no"):
+        status, out, _ = run(capsys, images / "a.png", images / "b.jpg", "--choices", given, "-m", model)
+        assert status == 0
+        assert {line.split("\t")[1] for line in out.splitlines()} <= {"yes", "no"}
+    status, out, _ = run(capsys, images / "a.png", "--pattern", "[xyz]{3}", "-m", model)
+    assert status == 0 and len(out) == 4 and set(out) <= set("xyz\n")
+    assert "lookaround" in run(capsys, images / "a.png", "--pattern", "(?=x)", "-m", model)[2]
+    with pytest.raises(SystemExit):
+        run(capsys, images / "a.png", "--pattern", "x", "--choices", "y", "-m", model)
+
+
+def test_a_schema(capsys: Captured, images: Path, tmp_path: Path) -> None:
+    import donut_folder
+
+    made = donut_folder.donut(tmp_path / "donut", "<s_cord-v2>", "<s_nm>", "</s_nm>", "<sep/>", start="<s_cord-v2>")
+    (tmp_path / "schema.json").write_text('{"nm": ["ab", "cd"]}', encoding="utf-8")
+    status, out, err = run(capsys, images / "a.png", "--schema", tmp_path / "schema.json", "-m", made, "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)[0]["data"]["nm"] in ("ab", "cd")
+    (tmp_path / "schema.json").write_text("{nm", encoding="utf-8")
+    status, _, err = run(capsys, images / "a.png", "--schema", tmp_path / "schema.json", "-m", made)
+    assert status == 1 and "is no JSON" in err
+    assert "No such file" in run(capsys, images / "a.png", "--schema", tmp_path / "none.json", "-m", made)[2]

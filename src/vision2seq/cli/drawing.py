@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from vision2seq.errors import ImageError, OptionError
+from vision2seq.errors import ImageError, MissingPackageError, OptionError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -40,12 +41,14 @@ def files(path: Path, names: list[str]) -> list[Path] | str:
 
 def loaded(sources: Iterable[Any], kept: deque[Any], allow_url: bool) -> Iterator[Any]:
     """Give pictures rather than files, and keep them; what cannot be loaded is left to the reader to complain about."""
+    from vision2seq.processing.image.pages import Page
     from vision2seq.processing.image.read import load_image
 
     for source in sources:
+        load = source.load if isinstance(source, Page) else functools.partial(load_image, source)
         try:
-            picture = load_image(source, allow_url=allow_url)
-        except (ImageError, OSError):
+            picture = load(allow_url=allow_url)
+        except (ImageError, MissingPackageError, OSError):
             picture = None
             if hasattr(source, "seek"):
                 source.seek(0)

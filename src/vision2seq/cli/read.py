@@ -9,7 +9,8 @@ import io
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,12 +19,18 @@ from vision2seq.configuration.base import replacing
 from vision2seq.errors import OptionError
 from vision2seq.processing.image import SUFFIXES
 
+_ENDINGS = (*SUFFIXES, ".pdf")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="image files, folders (all images below), globs, or - for stdin"
+        "images", nargs="+", metavar="IMAGE", help="images, PDFs, folders (all of them below), globs, - for stdin"
     )
+    parser.add_argument(
+        "--pages", metavar="N", help="of PDF, TIFF and animations: such as 2-5,7 or all; also doc.pdf#7"
+    )
+    parser.add_argument("--dpi", type=float, default=None, metavar="N", help="of the pages of PDFs (default: 200)")
     parser.add_argument(
         "--model",
         "-m",
@@ -37,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="T", help="what a Donut is asked, such as docvqa or cord-v2; none for none")
     parser.add_argument("--question", metavar="Q", help="for tasks that answer one")
     parser.add_argument("--preset", metavar="P", help="what to do besides, such as manga-ocr (default: as files tell)")
+    bound = parser.add_mutually_exclusive_group()
+    bound.add_argument("--choices", metavar="FILE|a,b", help="a text is one of these: a file of lines, or with commas")
+    bound.add_argument("--pattern", metavar="REGEX", help="a text is what this regular expression matches as a whole")
+    bound.add_argument("--schema", metavar="FILE", help="the fields that a Donut writes, as JSON")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON array of all readings")
     form.add_argument("--jsonl", action="store_true", help="one JSON object a line")
@@ -66,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     names = list(_names(options.images))
     if not names:
         print(
-            f"vision2seq: no images in {', '.join(options.images)}; known endings: {' '.join(SUFFIXES)}",
+            f"vision2seq: no images in {', '.join(options.images)}; known endings: {' '.join(_ENDINGS)}",
             file=sys.stderr,
         )
         return 2
@@ -75,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         ("--beams", options.beams),
         ("--threads", options.threads),
         ("--max-new-tokens", options.max_new_tokens),
+        ("--dpi", options.dpi),
     ):
         if value is not None and value < 1:
             print(f"vision2seq: {flag} is {value}, expected a whole number from 1", file=sys.stderr)
@@ -88,7 +100,14 @@ def run(options: argparse.Namespace) -> int:
     if options.locate and not (options.json or options.jsonl or options.overlay):
         print("vision2seq: --locate gives boxes, which text cannot show; add --json or --jsonl", file=sys.stderr)
         return 2
-    drawn = drawing.files(options.overlay, names) if options.overlay is not None else []
+    from vision2seq.processing.image.pages import FIRST, chosen
+
+    bound = _bound(options)
+    chosen(options.pages)  # says what is wrong with it
+    parts: Iterable[_Part] = _parts(names, options)
+    if options.overlay is not None:  # each drawing needs a name beforehand
+        parts = list(parts)
+    drawn = drawing.files(options.overlay, [part.label for part in parts]) if options.overlay is not None else []
     if isinstance(drawn, str):
         print(f"vision2seq: --overlay {options.overlay}: {drawn}", file=sys.stderr)
         return 2
@@ -117,21 +136,80 @@ def run(options: argparse.Namespace) -> int:
     with _output(options.output) as out:
         write = _Writer(out, "json" if options.json else "jsonl" if options.jsonl else "text", several=len(names) > 1)
         kept: deque[Any] = deque()  # pictures to draw on, from when they are loaded until they are read
-        sources = drawing.loaded(map(_source, names), kept, options.allow_url) if drawn else map(_source, names)
+        asked: deque[_Part] = deque()  # what the reader has taken and not answered yet
+        sources: Iterator[Any] = _noted(parts, asked)
+        if drawn:
+            sources = drawing.loaded(sources, kept, options.allow_url)
         located = options.locate or bool(drawn)
-        readings = reader.read(sources, allow_url=options.allow_url, question=options.question, locate=located)
+        readings = reader.read(
+            sources, allow_url=options.allow_url, question=options.question, locate=located, pages=FIRST, **bound
+        )
         shown = tqdm(readings, total=len(names), unit="image", disable=hidden)
-        for number, (name, reading) in enumerate(zip(names, shown, strict=True)):
+        for number, reading in enumerate(shown):
+            part = asked.popleft()
+            if part.follows:
+                shown.total += 1
+            write.several = write.several or part.of_many
             if drawn:
                 drawing.draw(kept.popleft(), reading, drawn[number])
             if reading.error is not None:
                 failed += 1
-                print(f"vision2seq: {name}: {reading.error}", file=sys.stderr)
-            write(name, reading)
+                print(f"vision2seq: {part.label}: {reading.error}", file=sys.stderr)
+            write(part.name, reading, part.page)
         write.end()
     if failed:
-        print(f"vision2seq: {failed} of {len(names)} images could not be read", file=sys.stderr)
+        print(f"vision2seq: {failed} of {write.written} images could not be read", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _bound(options: argparse.Namespace) -> dict[str, Any]:
+    """What texts have to be, as `Reader.read` takes it."""
+    if options.choices is not None:
+        path = Path(options.choices)
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return {"choices": [line.strip() for line in lines if line.strip()]}
+        return {"choices": [each.strip() for each in options.choices.split(",") if each.strip()]}
+    if options.schema is not None:
+        try:
+            return {"schema": json.loads(Path(options.schema).read_text(encoding="utf-8"))}
+        except ValueError as error:
+            raise OptionError(f"--schema {options.schema} is no JSON: {error}") from None
+    return {} if options.pattern is None else {"pattern": options.pattern}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What becomes one reading: an image, or a page."""
+
+    name: str
+    page: int | None
+    source: Any
+    follows: bool  # on another page of the same
+    of_many: bool  # the document may have others that are read, too
+
+    @property
+    def label(self) -> str:
+        return self.name if self.page is None else f"{self.name}#{self.page}"
+
+
+def _parts(names: Iterable[str], options: argparse.Namespace) -> Iterator[_Part]:
+    from vision2seq.processing.image.pages import DPI, Page, expand, is_one
+
+    for name in names:
+        found = expand(_source(name), options.pages, options.dpi or DPI, allow_url=options.allow_url)
+        for number, item in enumerate(found):
+            if isinstance(item, Page) and item.number is not None:
+                one = is_one(name, options.pages)
+                yield _Part(item.source or name, item.number, item, number > 0, not one)
+            else:
+                yield _Part(name, None, item, number > 0, False)
+
+
+def _noted(parts: Iterable[_Part], asked: deque[_Part]) -> Iterator[Any]:
+    for part in parts:
+        asked.append(part)
+        yield part.source
 
 
 def _names(given: list[str]) -> Iterator[str]:
@@ -141,7 +219,7 @@ def _names(given: list[str]) -> Iterator[str]:
             yield name
         elif path.is_dir():
             yield from (
-                str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()
+                str(file) for file in sorted(path.rglob("*")) if file.suffix.lower() in _ENDINGS and file.is_file()
             )
         elif not path.exists() and any(sign in name for sign in "*?["):
             yield from sorted(glob.glob(name, recursive=True))
@@ -160,14 +238,14 @@ class _Writer:
         self.out, self.form, self.several = out, form, several
         self.written = 0
 
-    def __call__(self, name: str, reading: Any) -> None:
+    def __call__(self, name: str, reading: Any, page: int | None = None) -> None:
         if self.form == "text":
             if reading.error is None:
                 text = " ".join(reading.text.splitlines()) if self.several else reading.text
-                self.out.write(f"{name}\t{text}\n" if self.several else f"{text}\n")
+                self.out.write(f"{name}{'' if page is None else f'#{page}'}\t{text}\n" if self.several else f"{text}\n")
         else:
             plain = not (self.out.encoding or "utf-8").lower().startswith("utf")  # a terminal that lacks signs
-            entry = json.dumps({**reading.to_dict(), "source": name}, ensure_ascii=plain)
+            entry = json.dumps({**reading.to_dict(), "source": name, "page": page}, ensure_ascii=plain)
             if self.form == "json":
                 self.out.write(("[\n" if not self.written else ",\n") + entry)
             else:
