@@ -69,8 +69,8 @@ def config(values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
     """
     found = swin_mbart(values, tensors, _DEFAULTS)
     # Loading a Donut to train it on leaves its two matrices apart, whatever its config says.
-    embedded, head = tensors[f"{_DECODER}.embed_tokens.weight"], tensors.get("decoder.lm_head.weight")
-    found["decoder"]["tie_word_embeddings"] = head is None or same(embedded, head)
+    embedded, head = tensors.get(f"{_DECODER}.embed_tokens.weight"), tensors.get("decoder.lm_head.weight")
+    found["decoder"]["tie_word_embeddings"] = embedded is None or head is None or same(embedded, head)
     return found
 
 
