@@ -108,6 +108,16 @@ def test_other_families(capsys: Captured, decoder: str, tmp_path: Path) -> None:
     assert "deit, 2 layers of width 16, 2 heads, image 16x32, patch 8x16" in out
 
 
+@pytest.mark.parametrize("decoder", sorted(tiny.DECODERS))
+def test_every_decoder_is_named(capsys: Captured, decoder: str, tmp_path: Path) -> None:
+    tiny.readable(tmp_path, decoder)
+    status, out, _ = inspect(capsys, tmp_path, "--json")
+    found = json.loads(out)
+    assert (status, found["problems"]) == (0, [])
+    assert found["decoder"]["family"] == tiny.DECODERS[decoder]["model_type"]
+    assert (found["decoder"]["layers"], found["decoder"]["heads"], found["decoder"]["width"]) == (2, 2, 12)
+
+
 @pytest.mark.parametrize(
     ("options", "files"),
     [
