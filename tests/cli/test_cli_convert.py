@@ -203,6 +203,29 @@ def test_shards_and_dtype(capsys: Captured, source: Path, tmp_path: Path) -> Non
     assert same(tmp_path / "new", tiny.model().state_dict(), torch.bfloat16)
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_packed_weights(precision: str, capsys: Captured, source: Path, tmp_path: Path) -> None:
+    done = account(capsys, source, tmp_path / "new", "--precision", precision)
+    assert done["dtype"] == precision
+    loaded = AutoModelForVision2Seq.from_pretrained(tmp_path / "new")
+    assert loaded.precision == precision
+    packed = AutoModelForVision2Seq.from_pretrained(source, precision=precision)
+    assert torch.equal(*(model.generate(tiny.pixels()) for model in (loaded, packed)))
+    status, _, err = convert(capsys, tmp_path / "new", tmp_path / "again")
+    assert status == 1
+    assert "are quantised already (quantization_config: {" in err
+    assert not (tmp_path / "again").exists()
+
+
+def test_only_a_whole_model_is_packed(capsys: Captured, source: Path, tmp_path: Path) -> None:
+    tensors = load_file(source / "model.safetensors")
+    del tensors["encoder.layernorm.bias"]
+    save_file(tensors, source / "model.safetensors", metadata={"format": "pt"})
+    status, _, err = convert(capsys, source, tmp_path / "new", "--precision", "int8")
+    assert status == 1
+    assert "lacks encoder.layernorm.bias, and only a whole model can be packed. Convert it without --precision" in err
+
+
 def test_the_widest_of_several_dtypes(capsys: Captured, source: Path, tmp_path: Path) -> None:
     file = source / "model.safetensors"
     tensors = load_file(file)

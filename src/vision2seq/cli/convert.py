@@ -58,7 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from-tf", action="store_true", help="read TensorFlow's weights (default: PyTorch's, or what else is there)"
     )
     framework.add_argument("--from-flax", action="store_true", help="read those of Flax")
-    parser.add_argument("--dtype", choices=_DTYPES, help="of the new weights (default: that of the old ones)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--dtype", choices=_DTYPES, help="of the new weights (default: that of the old ones)")
+    size.add_argument(
+        "--precision", choices=("bf16", "int8"), help="pack the decoder's weights, to run on a CPU with this package"
+    )
     parser.add_argument(
         "--max-shard-size", default="5GB", metavar="SIZE", help="divide larger weights into files (default: 5GB)"
     )
@@ -84,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         from_tf=options.from_tf,
         from_flax=options.from_flax,
         dtype=options.dtype,
+        precision=options.precision,
         max_shard_size=options.max_shard_size,
         variant=options.variant,
         finding={"revision": options.revision, "subfolder": options.subfolder, "token": options.token},
@@ -106,6 +111,7 @@ def convert(
     from_tf: bool = False,
     from_flax: bool = False,
     dtype: str | None = None,
+    precision: str | None = None,
     max_shard_size: int | str = "5GB",
     variant: str | None = None,
     finding: dict[str, Any] | None = None,
@@ -123,6 +129,7 @@ def convert(
         from_tf: Read TensorFlow's weights even where PyTorch's are beside them.
         from_flax: The same for those of Flax.
         dtype: Name of the new weights' dtype; None keeps theirs, the widest if there are several.
+        precision: What the decoder's weights are packed as instead, see `vision2seq.engine.precision`.
         max_shard_size: Bytes, or a text such as ``"200MB"``.
         variant: Of the source's file names.
         finding: Arguments of `hub.Options`.
@@ -135,7 +142,7 @@ def convert(
     Raises:
         OptionError: The destination holds something.
         CheckpointNotFoundError: No such source, no weights in it, or no config beside them.
-        UnsupportedError: A model that this package does not have.
+        UnsupportedError: A model that this package does not have; weights that are quantised already.
         RemoteCodeError: The model needs code of the checkpoint's own, and ``trust_remote_code`` is not set.
         WeightsMismatchError: No tensor of the source belongs to the model, shapes disagree, or one of the models'
             authors' own checkpoints is not complete.
@@ -180,6 +187,11 @@ def convert(
             "package can be converted. Load it with transformers, and save it there."
         )
     loaded, _ = model_class._config(source, loaded, (), {})
+    if quantised := getattr(loaded, "quantization_config", None):
+        raise UnsupportedError(
+            f"The weights of {source} are quantised already (quantization_config: {quantised}). Convert the checkpoint "
+            "that they were made from."
+        )
     argument = None if from_tf or from_flax or variant else checkpoints.framework_argument(source)
     files = checkpoints.find_weights(
         source,
@@ -204,6 +216,15 @@ def convert(
     model.eval()
     model._loaded_from(source)
     state = model.state_dict()
+    if precision is not None:
+        if report.missing_keys:
+            raise WeightsMismatchError(
+                f"{source} lacks {_few(missing or report.missing_keys)}, and only a whole model can be packed. Convert "
+                "it without --precision."
+            )
+        with torch.no_grad():
+            registry.resolve(registry.PRECISION)(model, precision=precision)
+        state = model.state_dict()
     absent = {state[name].data_ptr() for name in report.missing_keys}
     state = {name: tensor for name, tensor in state.items() if tensor.data_ptr() not in absent}
     if not state:
@@ -219,7 +240,8 @@ def convert(
         if files.original is not None:
             _write_processor(source, folder)
         _carry_code(place, folder)
-        again, info = model_class.from_pretrained(folder, dtype=wanted, output_loading_info=True)
+        kind = {"dtype": wanted} if precision is None else {"precision": precision}
+        again, info = model_class.from_pretrained(folder, output_loading_info=True, **kind)
         _compare(state, again.state_dict(), info["unexpected_keys"], target, lambda items: bar(items, "checking"))
         written = {
             path.relative_to(folder).as_posix(): path.stat().st_size
@@ -235,7 +257,7 @@ def convert(
         "read": [file.name for file in files.files],
         "destination": str(destination),
         "written": written,
-        "dtype": str(wanted).removeprefix("torch."),
+        "dtype": str(wanted).removeprefix("torch.") if precision is None else precision,
         "parameters": sum(tensor.numel() for tensor in {t.data_ptr(): t for t in state.values()}.values()),
         "verified": len(state),
         "mapped": mapped + report.converted_keys,
