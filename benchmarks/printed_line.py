@@ -80,20 +80,21 @@ class Missing(Exception):
 # Engines
 
 
-def printed_line(threads: int, model: str = "printed-line") -> Engine:
-    """The bundled model, or another checkpoint of its kind."""
+def printed_line(threads: int, model: str = "printed-line", precision: str | None = None) -> Engine:
+    """The bundled model, or another checkpoint of its kind, in one of the package's precisions."""
     import torch
 
     from vision2seq import Reader
     from vision2seq.hub import locate
 
     torch.set_num_threads(threads)
-    reader = Reader.from_pretrained(model, batch_size=BATCH)
+    reader = Reader.from_pretrained(model, batch_size=BATCH, precision=precision)
 
     def read(paths: Sequence[Path]) -> list[Answer]:
         return [Answer(each.text, each.confidence, each.probability) for each in reader.read(paths)]
 
-    return Engine("printed-line", locate(model) / "model.safetensors", read)
+    name = "printed-line" if precision is None else f"printed-line {precision}"
+    return Engine(name, locate(model) / "model.safetensors", read)
 
 
 def tesseract(threads: int) -> Engine:
@@ -189,7 +190,8 @@ def engines(names: Sequence[str], threads: int, model: str) -> tuple[list[Engine
     Returns:
         Those that are installed, and why the others are left out.
     """
-    makers = {**ENGINES, "printed-line": partial(printed_line, model=model)}
+    own = {"printed-line": None, "printed-line-int8": "int8"}
+    makers = ENGINES | {name: partial(printed_line, model=model, precision=kind) for name, kind in own.items()}
     ready: list[Engine] = []
     left_out: dict[str, str] = {}
     for name in names:
@@ -203,6 +205,7 @@ def engines(names: Sequence[str], threads: int, model: str) -> tuple[list[Engine
 
 ENGINES: dict[str, Callable[[int], Engine]] = {
     "printed-line": printed_line,
+    "printed-line-int8": partial(printed_line, precision="int8"),
     "tesseract": tesseract,
     "rapidocr-small": rapidocr_small,
     "rapidocr-tiny": rapidocr_tiny,

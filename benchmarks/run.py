@@ -1,4 +1,4 @@
-"""Side by side with transformers 4.57.6: start, loading, greedy decoding. Writes a table that README quotes.
+"""Side by side with transformers 4.57.6: start, loading, greedy decoding, precisions. Writes tables that README quotes.
 
 Usage: `make bench`, or `python benchmarks/run.py [--threads 2] [--rounds 5] [--only start] [--out FILE.json]` in an
 environment that has both. Every figure is a median over rounds in which the two take turns; each start and each
@@ -148,7 +148,54 @@ def _calls(folder: Path, options: dict[str, Any]) -> dict[str, Callable[[], Any]
     }
 
 
-PARTS = {"start": start, "load": load, "greedy": greedy}
+def precision(threads: int, rounds: int) -> dict[str, Any]:
+    """One image and eight, with 32 tokens each, in each precision: milliseconds, and images a second."""
+    import torch
+    import transformers
+
+    import vision2seq
+    from shapes import SHAPES, make
+
+    torch.set_num_threads(threads)
+    options = {"min_new_tokens": NEW_TOKENS, "max_new_tokens": NEW_TOKENS, "use_cache": True}
+    tasks = {
+        "encode, one image (ms)": lambda model, x: model.encoder(x[:1]),
+        "one image, all of it (ms)": lambda model, x: model.generate(x[:1], num_beams=1, **options),
+        "one image, 4 beams (ms)": lambda model, x: model.generate(x[:1], num_beams=4, **options),
+        "eight images together (ms)": lambda model, x: model.generate(x, num_beams=1, **options),
+    }
+    figures: dict[str, Any] = {}
+    for shape in SHAPES:
+        folder = make(shape, FOLDER)
+        load_theirs = transformers.VisionEncoderDecoderModel.from_pretrained
+        models: dict[str, Any] = {
+            "transformers fp32": load_theirs(folder).eval(),
+            "transformers bf16": load_theirs(folder, torch_dtype=torch.bfloat16).eval(),
+        }
+        for kind in ("fp32", "bf16", "int8"):
+            models[f"vision2seq {kind}"] = vision2seq.AutoModelForVision2Seq.from_pretrained(folder, precision=kind)
+        pixels = torch.rand(8, 3, 384, 384)
+        for task, run in tasks.items():
+            times: dict[str, list[float]] = {name: [] for name in models}
+            for _ in range(rounds):
+                for name, model in models.items():
+                    x = pixels.to(model.encoder.dtype)
+                    with torch.no_grad():
+                        run(model, x)
+                        began = time.perf_counter()
+                        run(model, x)
+                    times[name].append((time.perf_counter() - began) * 1e3)
+            for name, values in times.items():
+                figures[f"{shape}: {task}: {name}"] = statistics.median(values)
+                ratios = [one / base for one, base in zip(values, times["transformers fp32"], strict=True)]
+                figures[f"{shape}: {task}: {name}, ratio"] = statistics.median(ratios)
+        for name in models:
+            whole, alone = (figures[f"{shape}: {task}: {name}"] for task in list(tasks)[1::-1])
+            figures[f"{shape}: a token (ms): {name}"] = (whole - alone) / NEW_TOKENS
+    return figures
+
+
+PARTS = {"start": start, "load": load, "greedy": greedy, "precision": precision}
 
 
 def main() -> int:
@@ -166,7 +213,7 @@ def main() -> int:
     for name, values in figures.items():
         print(f"\n{name}")
         for key, value in values.items():
-            print(f"  {key:<48}{value:.3f}" if isinstance(value, float) else f"  {key:<48}{value}")
+            print(f"  {key:<64}{value:.3f}" if isinstance(value, float) else f"  {key:<64}{value}")
     if options.out:
         temporary = options.out.with_name(options.out.name + ".part")
         temporary.write_text(json.dumps(figures, indent=2) + "\n")
