@@ -90,6 +90,7 @@ def locate_tokens(
     first = len(ids) - len(texts)
     if first < 1 or not any(texts):
         return [None] * len(texts)
+    memory = memory.to(model.decoder.device)  # the halves may be on two
     looked = attention(model.decoder, memory, ids, first, grid, _shown(grid, geometry))
     found = iter(boxes(looked.view(-1, grid.rows, grid.columns), grid, texts))
     located = []
