@@ -58,9 +58,11 @@ def their_load(folder: Path) -> Any:
 
 # 5.x has two biases there, which we write once, as 4.57.6 does: it then misses the one that it reads.
 ONE_BIAS = ("bert-untied", "roberta-untied")
+# 5.x no longer has positions that depend on the distance of two tokens: it reads such a config, and leaves them out.
+SHARED = [name for name in NAMES if "relative" not in name]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ONE_BIAS])
+@pytest.mark.parametrize("name", [name for name in SHARED if name not in ONE_BIAS])
 @pytest.mark.parametrize("shard", [None, "20KB"], ids=["single", "sharded"])
 def test_what_we_save_it_loads(tmp_path: Path, name: str, shard: str | None) -> None:
     reference_model(name).save_pretrained(tmp_path / "first")
@@ -77,7 +79,7 @@ def test_what_we_save_it_loads(tmp_path: Path, name: str, shard: str | None) -> 
     assert all(torch.equal(before[name], after[name]) for name in before.keys() & after.keys())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHARED)
 def test_what_it_saves_we_load(tmp_path: Path, name: str) -> None:
     theirs = reference_model(name)
     theirs.save_pretrained(tmp_path / "theirs")
