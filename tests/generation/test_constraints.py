@@ -28,6 +28,7 @@ from vision2seq.processing.text.load import (
     RobertaTokenizer,
     XLMRobertaTokenizer,
 )
+from vision2seq.processing.text.pieces import probe_pieces
 from vision2seq.processing.text.tokenizer import Tokenizer
 
 torch.set_num_threads(1)
@@ -523,6 +524,15 @@ def test_pieces_are_what_decoding_adds(name: str) -> None:
     tokenizer.clean_up_tokenization_spaces, before = True, tokenizer.clean_up_tokenization_spaces
     assert tokenizer.pieces().cleaned
     tokenizer.clean_up_tokenization_spaces = before
+
+
+def test_tokens_that_depend_on_others() -> None:
+    join = lambda tokens: " ".join(tokens).replace("@@ ", "")  # noqa: E731
+    pieces = probe_pieces({0: "un", 1: "able@@", 2: "to"}, join, False)
+    assert _by_id(pieces.first) == {0: b"un", 2: b"to"} and _by_id(pieces.later) == {0: b" un", 2: b" to"}
+    backwards = lambda tokens: " ".join(tokens) if len(tokens) < 4 else "x"  # noqa: E731
+    with pytest.raises(UnsupportedError, match="depends on their neighbours, .* a pattern cannot"):
+        probe_pieces({0: "un", 2: "to"}, backwards, False)
 
 
 def _by_id(spelling: Any) -> dict[int, bytes]:

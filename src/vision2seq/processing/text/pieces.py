@@ -7,7 +7,8 @@ A token adds the same wherever it stands, but at the very beginning: "▁the" is
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +127,41 @@ def read_pieces(backend: Backend, silent: Iterable[int], cleaned: bool) -> Piece
         elif other:
             first.append((index, one.encode()))
             later.append((index, other.encode()))
+    return Pieces(_spell(first), _spell(later), cleaned)
+
+
+def probe_pieces(tokens: Mapping[int, str], join: Callable[[list[str]], str], cleaned: bool) -> Pieces:
+    """Find out what each token adds to a text that Python code puts together; those that depend on others are left out.
+
+    Args:
+        tokens: By id, without those that decoding skips.
+        join: Makes a text of tokens.
+        cleaned: Whether decoding removes spaces before punctuation.
+
+    Raises:
+        UnsupportedError: Texts are not what their tokens add, one after the other.
+    """
+    context = next((token for token in tokens.values() if token.isalnum() and join([token]) == token), None)
+    first: list[tuple[int, bytes]] = []
+    later: list[tuple[int, bytes]] = []
+    if context is not None:
+        again = join([context, context])[len(context) :]
+        for index, token in sorted(tokens.items()):
+            one, both = join([token]), join([context, token])
+            other = both[len(context) :]
+            settled = join([token, context]) == one + again and join([context, token, context]) == both + again
+            if other and both.startswith(context) and settled:
+                first.append((index, one.encode()))
+                later.append((index, other.encode()))
+    draw, begins, goes_on = random.Random(0), dict(first), dict(later)
+    for _ in range(200 if later else 0):
+        row = draw.choices(later, k=6)
+        spelled = begins[row[0][0]] + b"".join(goes_on[index] for index, _ in row[1:])
+        if join([tokens[index] for index, _ in row]).encode() != spelled:
+            raise UnsupportedError(
+                "What this tokenizer's tokens say depends on their neighbours, so it is not known beforehand what a "
+                "token adds to a text. A list of choices can be asked for, a pattern cannot."
+            )
     return Pieces(_spell(first), _spell(later), cleaned)
 
 

@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as Backend
 from vision2seq.errors import UnsupportedError
 from vision2seq.processing.text.batch import BatchEncoding
 from vision2seq.processing.text.files import TokenizerFiles
+from vision2seq.processing.text.pieces import Pieces, probe_pieces
 from vision2seq.processing.text.special_tokens import flags_of
 from vision2seq.processing.text.style import Splitter, text_of
 from vision2seq.processing.text.tokenizer import Tokenizer
@@ -138,6 +139,14 @@ class PythonTokenizer(Tokenizer):
     def _text(self, tokens: list[str], special: set[str], options: Mapping[str, Any]) -> str:
         assert self._splitter is not None
         return self._splitter.text(tokens, special, bool(options.get("use_source_tokenizer", False)))
+
+    def _read_pieces(self, silent: set[int]) -> Pieces:
+        if self._splitter is None:
+            return super()._read_pieces(silent)
+        silent = {*silent, *self.added_tokens_decoder}  # which stand apart from their neighbours
+        tokens = {index: token for token, index in self._backend.get_vocab(True).items() if index not in silent}
+        special = set(self.all_special_tokens)
+        return probe_pieces(tokens, lambda row: self._text(row, special, {}), self.clean_up_tokenization_spaces)
 
     def convert_tokens_to_string(self, tokens: Any) -> str:
         """Join tokens into text."""

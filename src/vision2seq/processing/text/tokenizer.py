@@ -440,8 +440,11 @@ class Tokenizer(Encoder):
         key = (len(self), self.clean_up_tokenization_spaces, tuple(self.all_special_ids))
         if self._pieces is None or self._pieces[0] != key:
             flagged = [index for index, token in self.added_tokens_decoder.items() if token.special]
-            self._pieces = (key, read_pieces(self._backend, {*flagged, *self.all_special_ids}, key[1]))
+            self._pieces = (key, self._read_pieces({*flagged, *self.all_special_ids}))
         return self._pieces[1]
+
+    def _read_pieces(self, silent: set[int]) -> Pieces:
+        return read_pieces(self._backend, silent, self.clean_up_tokenization_spaces)
 
     def __repr__(self) -> str:
         return (
