@@ -64,7 +64,7 @@ class CosineAttention(nn.Module):
         return pairs.reshape(window**2, window**2, self.heads).permute(2, 0, 1)
 
     def forward(self, x: Tensor, masks: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        """Attend in windows (B, Y, X, A, C); as `swin.SelfAttention`."""
+        """Attend in windows (B, Y, X, A, C); as `swin_attention.SelfAttention`."""
         images, rows, columns, area, _ = x.shape
         count = rows * columns
         query, keys, values = (
