@@ -35,7 +35,8 @@ def module_at(path: Path) -> Any:
     return module
 
 
-LINES: list[str] = module_at(GOLDENS / "make.py").lines(240)
+corpus: Callable[[int], list[str]] = module_at(GOLDENS / "make.py").lines
+LINES = corpus(240)
 NAMED = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 

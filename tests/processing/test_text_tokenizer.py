@@ -121,8 +121,8 @@ def test_ids_and_texts_that_transformers_gave(name: str, tmp_path: Path) -> None
         for line, expected in zip(LINES, EXPECTED[name], strict=True):
             if name == "bert_japanese" and any(unicodedata.category(letter) == "Cn" for letter in line):
                 continue  # what is assigned depends on the version of Python
-            if name == "big_bird" and "[MASK]" in line:
-                continue  # a piece of the user as well, with other flags: releases of the library find one or the other
+            if name == "big_bird" and any(token in line for token in tokenizer.all_special_tokens):
+                continue  # pieces of the file have other flags: releases of the library find one or the other
             assert reader(line)["input_ids"] == expected["ids"], line
             assert reader.decode(expected["ids"], skip_special_tokens=True) == expected["text"], line
         assert reader(LINES[:10])["input_ids"] == [expected["ids"] for expected in EXPECTED[name][:10]]

@@ -109,6 +109,19 @@ def lines(count: int = 400) -> list[str]:
                     "".join(chr(generator.choice([generator.randint(1, 0x2FF), generator.randint(0x300, 0xD7FF)])))
                 )
             parts.append(generator.choice(glue))
+        if len(found) >= 240:  # the odder ones behind those that other tests have always had
+            kind = generator.random()
+            if kind < 0.05:
+                parts.insert(0, generator.choice([" ", "  ", "\t", "\n ", "\u3000"]) * generator.randint(1, 3))
+            elif kind < 0.1:
+                parts.append("".join(generator.choices("abcdefgh", k=generator.choice([99, 100, 101, 300]))))
+            elif kind < 0.15:
+                parts.append("\u200d".join(generator.choices("👩👨👧👦❤\ufe0f💻🏽", k=generator.randint(2, 4))))
+            elif kind < 0.2:
+                marks_of = [chr(generator.randint(0x300, 0x36F)) for _ in range(generator.randint(1, 5))]
+                parts.append(generator.choice("aeioukgक가") + "".join(marks_of))
+            elif kind < 0.3:
+                parts.insert(generator.randint(0, len(parts)), generator.choice(marks) * generator.randint(1, 2))
         found.append("".join(parts))
     return found
 

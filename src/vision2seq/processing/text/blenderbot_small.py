@@ -14,6 +14,8 @@ from vision2seq.processing.text.files import MERGES, VOCAB_JSON, TokenizerFiles,
 from vision2seq.processing.text.style import Style
 
 _END = "</w>"
+_SPACE, _NO_SPACE = r"[^\S\x1c-\x1f]", r"[\S\x1c-\x1f]"
+"""Unicode's White_Space, to which Python's ``\\s`` adds four control characters, and the rest."""
 
 
 class BlenderbotSmallSplitter:
@@ -34,10 +36,10 @@ class BlenderbotSmallSplitter:
 
     def pieces(self, text: str) -> list[str]:
         found = []
-        for chunk in re.findall(r"\S+\n?", text):
+        for chunk in re.findall(rf"{_NO_SPACE}+\n?", text):
             chunk = re.sub("([.,!?()])", r" \1", chunk)
             chunk = re.sub("(')", r" \1 ", chunk)
-            chunk = re.sub(r"\s{2,}", " ", chunk)
+            chunk = re.sub(rf"{_SPACE}{{2,}}", " ", chunk)
             for word in chunk.replace("\n", " __newln__").split(" "):
                 if word:
                     found += self._word(word.lower())

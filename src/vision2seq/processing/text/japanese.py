@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -84,8 +85,8 @@ class JapaneseSplitter:
         normal = self._mecab.get("normalize_text", True)
         text = unicodedata.normalize("NFKC", text) if normal else text
         if self._tagger is None:  # characters are asked for: only what MeCab leaves out matters
-            text = "".join(letter for letter in text.partition("\0")[0] if letter not in " \t\n\v")
-            return [text.lower() if self._lower else text]
+            words = re.split("[ \t\n\v]+", text.partition("\0")[0])
+            return [word.lower() if self._lower else word for word in words]
         return [word.surface.lower() if self._lower else word.surface for word in self._tagger(text)]
 
     def _word_pieces(self, word: str) -> list[str]:

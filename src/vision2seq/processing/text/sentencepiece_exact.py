@@ -103,8 +103,9 @@ class SentencePiece:
         if model.squeeze_spaces:
             parts = _without_leading_spaces(parts)
         found: list[str] = []
-        after_space = model.squeeze_spaces
+        after_space, empty = model.squeeze_spaces, True
         for part in parts:
+            empty = False
             if not found and model.add_space and not model.space_behind:
                 found.append(space)
             if after_space:
@@ -117,7 +118,7 @@ class SentencePiece:
         if model.squeeze_spaces:
             while whole.endswith(space):
                 whole = whole[: -len(space)]
-        if found and model.add_space and model.space_behind:
+        if not empty and model.add_space and model.space_behind:
             whole += space
         return whole
 
