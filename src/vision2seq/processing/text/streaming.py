@@ -30,10 +30,10 @@ class IncrementalDecoder:
         clean_up_tokenization_spaces: bool | None = None,
     ) -> None:
         self._tokenizer = tokenizer
-        self._skipped: set[int] = set()
+        self._skipped: set[str] = set()
         if skip_special_tokens:
             added = tokenizer.added_tokens_decoder
-            self._skipped = {index for index, token in added.items() if token.special}
+            self._skipped = {token.content for token in added.values() if token.special}
         clean = clean_up_tokenization_spaces
         clean = tokenizer.clean_up_tokenization_spaces if clean is None else clean
         self._clean = IncrementalCleanUp() if clean else None
@@ -48,7 +48,7 @@ class IncrementalDecoder:
         """Take the next id and return the text that it settles, which may be empty."""
         index = int(index)
         token = self._tokenizer.convert_ids_to_tokens(index)
-        if token is None or index in self._skipped:  # adds nothing and does not count as a beginning
+        if token is None or token in self._skipped:  # adds nothing and does not count as a beginning
             return ""
         self._window.append(index)
         if not self._local or (self._bytes and is_byte(token)):
