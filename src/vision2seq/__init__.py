@@ -42,17 +42,40 @@ if TYPE_CHECKING:
     from vision2seq.processing.image.vit import SiglipImageProcessor, ViTFeatureExtractor, ViTImageProcessor
     from vision2seq.processing.processor import DonutProcessor, NougatProcessor, TrOCRProcessor
     from vision2seq.processing.text.load import (
+        BarthezTokenizer,
+        BarthezTokenizerFast,
         BartTokenizer,
         BartTokenizerFast,
+        BertGenerationTokenizer,
         BertJapaneseTokenizer,
         BertTokenizer,
         BertTokenizerFast,
+        BigBirdTokenizer,
+        BigBirdTokenizerFast,
+        BlenderbotSmallTokenizer,
+        BlenderbotTokenizer,
+        BlenderbotTokenizerFast,
+        CamembertTokenizer,
+        CamembertTokenizerFast,
+        ElectraTokenizer,
+        ElectraTokenizerFast,
         GPT2Tokenizer,
         GPT2TokenizerFast,
+        MarianTokenizer,
+        MBart50Tokenizer,
+        MBart50TokenizerFast,
+        MBartTokenizer,
+        MBartTokenizerFast,
         NougatTokenizerFast,
+        PegasusTokenizer,
+        PegasusTokenizerFast,
         PreTrainedTokenizerFast,
+        RemBertTokenizer,
+        RemBertTokenizerFast,
         RobertaTokenizer,
         RobertaTokenizerFast,
+        XGLMTokenizer,
+        XGLMTokenizerFast,
         XLMRobertaTokenizer,
         XLMRobertaTokenizerFast,
     )
@@ -62,9 +85,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _TOKENIZERS = (
-    "BartTokenizer BartTokenizerFast BertJapaneseTokenizer BertTokenizer BertTokenizerFast GPT2Tokenizer "
-    "GPT2TokenizerFast NougatTokenizerFast PreTrainedTokenizerFast RobertaTokenizer RobertaTokenizerFast "
-    "XLMRobertaTokenizer XLMRobertaTokenizerFast"
+    "BartTokenizer BartTokenizerFast BarthezTokenizer BarthezTokenizerFast BertGenerationTokenizer "
+    "BertJapaneseTokenizer BertTokenizer BertTokenizerFast BigBirdTokenizer BigBirdTokenizerFast "
+    "BlenderbotSmallTokenizer BlenderbotTokenizer BlenderbotTokenizerFast CamembertTokenizer "
+    "CamembertTokenizerFast ElectraTokenizer ElectraTokenizerFast GPT2Tokenizer GPT2TokenizerFast "
+    "MBart50Tokenizer MBart50TokenizerFast MBartTokenizer MBartTokenizerFast MarianTokenizer NougatTokenizerFast "
+    "PegasusTokenizer PegasusTokenizerFast PreTrainedTokenizerFast RemBertTokenizer RemBertTokenizerFast "
+    "RobertaTokenizer RobertaTokenizerFast XGLMTokenizer XGLMTokenizerFast XLMRobertaTokenizer "
+    "XLMRobertaTokenizerFast"
 ).split()
 
 _HOMES = {
@@ -122,14 +150,24 @@ __all__ = [
     "AutoTokenizer",
     "BartTokenizer",
     "BartTokenizerFast",
+    "BarthezTokenizer",
+    "BarthezTokenizerFast",
     "BeitFeatureExtractor",
     "BeitImageProcessor",
+    "BertGenerationTokenizer",
     "BertJapaneseTokenizer",
     "BertTokenizer",
     "BertTokenizerFast",
+    "BigBirdTokenizer",
+    "BigBirdTokenizerFast",
     "BitImageProcessor",
+    "BlenderbotSmallTokenizer",
+    "BlenderbotTokenizer",
+    "BlenderbotTokenizerFast",
     "CLIPFeatureExtractor",
     "CLIPImageProcessor",
+    "CamembertTokenizer",
+    "CamembertTokenizerFast",
     "ConvNextFeatureExtractor",
     "ConvNextImageProcessor",
     "DeiTConfig",
@@ -139,17 +177,28 @@ __all__ = [
     "DonutFeatureExtractor",
     "DonutImageProcessor",
     "DonutProcessor",
+    "ElectraTokenizer",
+    "ElectraTokenizerFast",
     "GPT2Config",
     "GPT2LMHeadModel",
     "GPT2Tokenizer",
     "GPT2TokenizerFast",
     "GenerationConfig",
+    "MBart50Tokenizer",
+    "MBart50TokenizerFast",
+    "MBartTokenizer",
+    "MBartTokenizerFast",
+    "MarianTokenizer",
     "NougatImageProcessor",
     "NougatProcessor",
     "NougatTokenizerFast",
+    "PegasusTokenizer",
+    "PegasusTokenizerFast",
     "PreTrainedTokenizerFast",
     "Reader",
     "Reading",
+    "RemBertTokenizer",
+    "RemBertTokenizerFast",
     "RobertaTokenizer",
     "RobertaTokenizerFast",
     "SiglipImageProcessor",
@@ -165,6 +214,8 @@ __all__ = [
     "Vision2SeqError",
     "VisionEncoderDecoderConfig",
     "VisionEncoderDecoderModel",
+    "XGLMTokenizer",
+    "XGLMTokenizerFast",
     "XLMRobertaTokenizer",
     "XLMRobertaTokenizerFast",
     "pipeline",
