@@ -26,6 +26,7 @@ ROWS = [
     ["engine"],
     ["presets", "reading", "tasks"],
     ["locate", "overlay"],
+    ["composing"],
     ["reader"],
     ["image_to_text"],
     ["training"],

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,16 +18,16 @@ from PIL import Image
 
 from vision2seq import hub, presets, tasks
 from vision2seq.auto import AutoModelForVision2Seq, AutoProcessor
+from vision2seq.composing import Answer, Composer, failed
 from vision2seq.errors import ImageError, MissingPackageError, OptionError, UnsupportedError
 from vision2seq.generation import Choices, Constraint, Pattern, Schema, iterate
 from vision2seq.generation.continuous import Row
-from vision2seq.generation.stopping import REPETITION, repeated_tail
 from vision2seq.locate import check_locatable, locate_tokens
 from vision2seq.processing.image.geometry import Geometry
 from vision2seq.processing.image.pages import DPI, FIRST, Page, chosen, expand, is_one
 from vision2seq.processing.image.read import is_array, load_image
 from vision2seq.processing.text.streaming import IncrementalDecoder
-from vision2seq.reading import Alternative, Box, Reading, Token, words_of
+from vision2seq.reading import Reading
 
 DEFAULT_MODEL = "printed-line"
 _OWN_OPTIONS = ("max_pixels", "allow_url")
@@ -49,22 +48,6 @@ class _Call:
         return self.options.get("constraint")
 
 
-@dataclass(slots=True)
-class _Answer:
-    """A text as the model gives it: ids and log-probabilities without the prompt, the end token included.
-
-    What each token adds to the text, and where that stands, is known of an image's best answer only.
-    """
-
-    given: list[int]
-    ids: list[int]
-    logprobs: list[float]
-    reason: str
-    score: float
-    pieces: list[str] = field(default_factory=list)
-    boxes: list[Box | None] | None = None
-
-
 class _Feed:
     """Images one by one, ready for the model, with their numbers; what cannot be read is noted and passed over."""
 
@@ -82,18 +65,6 @@ class _Feed:
                 self.errors[number] = str(error)
                 continue
             yield number, pixels
-
-
-def _place(source: Any) -> tuple[str | None, int | None]:
-    """The path and the page of what was read."""
-    if isinstance(source, Page):
-        return source.source, source.number
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else None, None
-
-
-def _failed(source: Any, seconds: float, error: str | None) -> Reading:
-    name, page = _place(source)
-    return Reading("", 0.0, (), "error", seconds, name, error, page=page)
 
 
 class Reader:
@@ -319,11 +290,11 @@ class Reader:
                 due += 1
                 each = spent / (due + len(ended))
                 if found is None or error is not None:
-                    yield _failed(source, each, error)
+                    yield failed(source, each, error)
                 else:
-                    answer = _Answer([], found.ids, found.logprobs, found.reason, found.score)
-                    answer.pieces = self._pieces_of(found.ids)
-                    yield self._reading([answer], each, source, call)
+                    answer = Answer([], found.ids, found.logprobs, found.reason, found.score)
+                    answer.pieces = self._composer.pieces(found.ids)
+                    yield self._composer.reading([answer], each, source, call.asked, call.constraint)
                 since = time.perf_counter()
 
     def _prepared(self, source: Any, call: _Call) -> tuple[Image.Image, torch.Tensor]:
@@ -342,7 +313,7 @@ class Reader:
                     maps[place] = self.processor.image_processor.geometry(image)
             except (ImageError, MissingPackageError, OSError) as error:
                 errors[place] = str(error)
-        answers: dict[int, list[_Answer]] = {}
+        answers: dict[int, list[Answer]] = {}
         # A processor that does not resize makes pictures of several sizes: each size is a batch of its own.
         for places in _by_shape(prepared):
             try:
@@ -355,15 +326,15 @@ class Reader:
             answers.update(zip(places, found, strict=True))
         each = (time.perf_counter() - began) / len(sources)
         return [
-            _failed(source, each, errors[place])
+            failed(source, each, errors[place])
             if place in errors
-            else self._reading(answers[place], each, source, call)
+            else self._composer.reading(answers[place], each, source, call.asked, call.constraint)
             for place, source in enumerate(sources)
         ]
 
     def _generated(
         self, pixels: torch.Tensor, maps: list[Geometry] | None, options: dict[str, Any]
-    ) -> list[list[_Answer]]:
+    ) -> list[list[Answer]]:
         """For each image of (B, C, H, W) the texts that were found, the best first; with maps also its place."""
         memory: torch.Tensor | None = None
         if maps is not None:  # what the decoder looked at is needed twice
@@ -377,7 +348,7 @@ class Reader:
         output = self.model.generate(pixels, return_dict_in_generate=True, tokenizer=self.tokenizer, **options)
         skipped = output.sequences.shape[1] - max(map(len, output.token_logprobs), default=0)
         answers = [
-            _Answer(ids[:skipped], ids[skipped : skipped + len(logprobs)], logprobs, reason, score)
+            Answer(ids[:skipped], ids[skipped : skipped + len(logprobs)], logprobs, reason, score)
             for ids, logprobs, reason, score in zip(
                 output.sequences.tolist(),
                 output.token_logprobs,
@@ -391,74 +362,11 @@ class Reader:
         for row in range(len(pixels)):
             found.append(sorted(answers[row * each : (row + 1) * each], key=lambda answer: -answer.score))
             best = found[-1][0]
-            best.pieces = self._pieces_of(best.ids)
+            best.pieces = self._composer.pieces(best.ids)
             if maps is not None and memory is not None:
                 ids, size = best.given + best.ids, (pixels.shape[2], pixels.shape[3])
                 best.boxes = locate_tokens(self.model, memory[row : row + 1], size, ids, best.pieces, maps[row])
         return found
-
-    def _reading(self, answers: list[_Answer], seconds: float, source: Any, call: _Call) -> Reading:
-        best = answers[0]
-        name, page = _place(source)
-        probabilities = [min(1.0, math.exp(value)) for value in best.logprobs]
-        tokens = tuple(map(Token, best.ids, best.pieces, probabilities, best.boxes or itertools.repeat(None)))
-        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        text, data = self._told(best.ids, call)
-        others = [
-            Alternative(self._told(a.ids, call)[0], a.score, math.exp(min(0.0, sum(a.logprobs)))) for a in answers
-        ]
-        return Reading(
-            text,
-            confidence,
-            tokens,
-            best.reason,
-            seconds,
-            name,
-            words=words_of(tokens, self._breaks()),
-            score=best.score,
-            repetition=best.reason == REPETITION or repeated_tail(self._spoken(best.ids)) > 0,
-            alternatives=tuple(others) if len(others) > 1 else (),
-            data=data,
-            page=page,
-        )
-
-    def _told(self, ids: list[int], call: _Call) -> tuple[str, Any]:
-        """The text of a reading, and the fields of a task."""
-        constraint, asked = call.constraint, call.asked
-        if asked is None and isinstance(constraint, Schema):
-            asked = tasks.Asked(tasks.Task(tasks.NONE), "", ())
-        if asked is not None:
-            fields = asked.fields(self.tokenizer, ids)
-            text, data = asked.text(fields), fields
-        else:
-            text, data = self.tokenizer.decode(ids, skip_special_tokens=True), None
-        if isinstance(constraint, Choices):
-            return constraint.answer(text, self.tokenizer), data
-        if asked is not None or constraint is not None or self.preset is None:
-            return text, data
-        return self.preset.clean_up(text), data
-
-    def _pieces_of(self, ids: list[int]) -> list[str]:
-        """What each token adds to the text."""
-        decoder = IncrementalDecoder(self.tokenizer, skip_special_tokens=True)
-        pieces = [decoder.push(index) for index in ids]
-        rest = decoder.finish()
-        if rest and pieces:
-            last = max((place for place, piece in enumerate(pieces) if piece), default=len(pieces) - 1)
-            pieces[last] += rest
-        return pieces
-
-    def _spoken(self, ids: list[int]) -> list[int]:
-        """Without what stands at the end and is no text."""
-        special = set(self.tokenizer.all_special_ids)
-        end = next((place for place in range(len(ids), 0, -1) if ids[place - 1] not in special), 0)
-        return ids[:end]
-
-    def _breaks(self) -> set[int]:
-        """Ids of tokens between which words stand: special ones, and tags such as Donut's ``<s_price>``."""
-        added = self.tokenizer.added_tokens_decoder
-        found = {index for index, token in added.items() if token.special or str(token)[:1] + str(token)[-1:] == "<>"}
-        return found - {self.tokenizer.unk_token_id}  # that one is a part of some word
 
     def stream(
         self, image: Any, *, task: str | None = None, question: str | None = None, **options: Any
@@ -501,6 +409,10 @@ class Reader:
         """
         pixels = self.processor.image_processor(load_image(source, **loading), return_tensors="pt")["pixel_values"]
         return pixels[0]
+
+    @property
+    def _composer(self) -> Composer:
+        return Composer(self.tokenizer, self.preset)
 
     @property
     def tokenizer(self) -> Any:
