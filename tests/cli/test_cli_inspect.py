@@ -17,7 +17,10 @@ import safetensors.torch
 import tiny
 import torch
 
+from vision2seq import registry
 from vision2seq.cli.main import main
+from vision2seq.configuration.composite import VisionEncoderDecoderConfig
+from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
 
 torch.set_num_threads(1)
 
@@ -116,6 +119,22 @@ def test_every_decoder_is_named(capsys: Captured, decoder: str, tmp_path: Path) 
     assert (status, found["problems"]) == (0, [])
     assert found["decoder"]["family"] == tiny.DECODERS[decoder]["model_type"]
     assert (found["decoder"]["layers"], found["decoder"]["heads"], found["decoder"]["width"]) == (2, 2, 12)
+
+
+@pytest.mark.parametrize("encoder", sorted(registry.ENCODERS))
+def test_every_encoder_is_named(capsys: Captured, encoder: str, tmp_path: Path) -> None:
+    flat = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    staged = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 2}
+    family = registry.config_class(encoder, "encoder")
+    half = family(image_size=16, patch_size=4, **(staged if "depths" in family.family_keys() else flat))
+    model = tiny.model()
+    whole = VisionEncoderDecoderConfig.from_encoder_decoder_configs(half, model.config.decoder)
+    VisionEncoderDecoderModel._from_config(whole).save_pretrained(tmp_path)
+    tiny.write_tokenizer(tmp_path)
+    _, out, _ = inspect(capsys, tmp_path, "--json")
+    found = json.loads(out)
+    assert found["encoder"]["family"] == encoder
+    assert not [problem for problem in found["problems"] if "encoder" in problem]
 
 
 @pytest.mark.parametrize(
