@@ -158,7 +158,7 @@ def test_how_far_from_full_precision(decoder: str, kind: str, most: float) -> No
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("decoder", ["trocr", "gpt2", "bert", "roberta", "electra", "mbart"])
+@pytest.mark.parametrize("decoder", sorted(tiny.DECODERS))
 @pytest.mark.parametrize("tied", [True, False])
 def test_saved_and_loaded(decoder: str, kind: str, tied: bool, tmp_path: Path) -> None:
     model = packed(tiny.model(decoder, more={"tie_word_embeddings": tied}), kind)
