@@ -17,7 +17,7 @@ import safetensors.torch
 import tiny
 import torch
 
-from vision2seq import registry
+from vision2seq import AutoModelForVision2Seq, registry
 from vision2seq.cli.main import main
 from vision2seq.configuration.composite import VisionEncoderDecoderConfig
 from vision2seq.models.vision_encoder_decoder import VisionEncoderDecoderModel
@@ -119,6 +119,18 @@ def test_every_decoder_is_named(capsys: Captured, decoder: str, tmp_path: Path) 
     assert (status, found["problems"]) == (0, [])
     assert found["decoder"]["family"] == tiny.DECODERS[decoder]["model_type"]
     assert (found["decoder"]["layers"], found["decoder"]["heads"], found["decoder"]["width"]) == (2, 2, 12)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_packed_weights(capsys: Captured, folder: Path, precision: str) -> None:
+    AutoModelForVision2Seq.from_pretrained(folder, precision=precision).save_pretrained(folder)
+    found = findings(capsys, folder)
+    assert found["problems"] == []
+    assert found["weights"]["dtype"] == precision
+    assert found["weights"]["parameters"] == tiny.model().num_parameters()
+    change(folder / "config.json", quantization_config={"quant_method": "bitsandbytes"})
+    (problem,) = findings(capsys, folder)["problems"]
+    assert "are quantised (its config has a quantization_config)" in problem
 
 
 @pytest.mark.parametrize("encoder", sorted(registry.ENCODERS))

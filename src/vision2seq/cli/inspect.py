@@ -115,8 +115,9 @@ def _config(source: Source, found: dict[str, Any]) -> None:
 
 
 def _weights(source: Source, found: dict[str, Any]) -> None:
-    from vision2seq import checkpoints
+    from vision2seq import checkpoints, registry
     from vision2seq.auto import AutoModelForVision2Seq
+    from vision2seq.models.base import packed_as
 
     argument = checkpoints.framework_argument(source)
     files = checkpoints.find_weights(source, from_tf=argument == "from_tf", from_flax=argument == "from_flax")
@@ -140,6 +141,9 @@ def _weights(source: Source, found: dict[str, Any]) -> None:
     config = _own_config(source)
     model = AutoModelForVision2Seq._class_for(config).skeleton(config)
     found["weights"]["parameters"] = model.num_parameters()
+    if precision := packed_as(config, str(source)):
+        registry.resolve(registry.PRECISION)(model, precision=precision)
+        found["weights"]["dtype"] = precision
     # PyTorch's tensors stay views of the files: filling a model with them reads nothing but the headers.
     report = checkpoints.fill(
         model,

@@ -67,6 +67,23 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
+def packed_as(config: Any, name: str) -> str | None:
+    """The precision that a checkpoint's weights are packed in; None if they are not.
+
+    Raises:
+        UnsupportedError: Another library has quantised them.
+    """
+    stored = getattr(config, "quantization_config", None)
+    if not stored:
+        return None
+    if not isinstance(stored, dict) or stored.get("quant_method") != "vision2seq":
+        raise UnsupportedError(
+            f"The weights of {name} are quantised (its config has a quantization_config), which is not built in "
+            "this release. Load the checkpoint that they were made from."
+        )
+    return str(stored.get("precision"))
+
+
 def _packing(config: Any, options: dict[str, Any], name: str) -> tuple[Callable[[Any], None] | None, bool]:
     """What packs the weights, or None; and whether they lie packed in the files already.
 
@@ -75,20 +92,15 @@ def _packing(config: Any, options: dict[str, Any], name: str) -> tuple[Callable[
         UnsupportedError: Weights that another library has quantised.
     """
     precision, dtype = options["precision"], options["dtype"] or options["torch_dtype"]
-    stored = getattr(config, "quantization_config", None)
+    stored = packed_as(config, name)
     if stored:
-        if not isinstance(stored, dict) or stored.get("quant_method") != "vision2seq":
-            raise UnsupportedError(
-                f"The weights of {name} are quantised (its config has a quantization_config), which is not built in "
-                "this release. Load the checkpoint that they were made from."
-            )
-        if precision not in (None, "auto", stored["precision"]) or dtype:
+        if precision not in (None, "auto", stored) or dtype:
             asked = f"precision={precision!r}" if precision else f"dtype={dtype!r}"
             raise OptionError(
-                f"{name} is packed as {stored['precision']}, which cannot be undone, but {asked} was asked for. Leave "
+                f"{name} is packed as {stored}, which cannot be undone, but {asked} was asked for. Leave "
                 "it out, or load the checkpoint that it was made from."
             )
-        precision = stored["precision"]
+        precision = stored
     if precision is None:
         return None, False
     if dtype:
