@@ -56,6 +56,7 @@ class Composer:
 
     def __init__(self, tokenizer: Any, preset: Preset | None) -> None:
         self._tokenizer, self._preset = tokenizer, preset
+        self._known: dict[tuple[int, ...], str] = {}
 
     def reading(
         self,
@@ -116,7 +117,7 @@ class Composer:
 
     def pieces(self, ids: list[int]) -> list[str]:
         """What each token adds to the text."""
-        decoder = IncrementalDecoder(self._tokenizer, skip_special_tokens=True)
+        decoder = IncrementalDecoder(self._tokenizer, skip_special_tokens=True, known=self._known)
         pieces = [decoder.push(index) for index in ids]
         rest = decoder.finish()
         if rest and pieces:

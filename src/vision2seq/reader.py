@@ -106,6 +106,7 @@ class Reader:
         self.preset = None if preset is None else presets.named(preset)
         self.batch_size = _checked_count("batch_size", batch_size)
         self.options = options
+        self._kept: tuple[Any, Composer] | None = None
         self._constraint: tuple[Any, Constraint] | None = None  # the latest, with what it has worked out
 
     @classmethod
@@ -412,7 +413,11 @@ class Reader:
 
     @property
     def _composer(self) -> Composer:
-        return Composer(self.tokenizer, self.preset)
+        """What makes readings; it remembers texts, so it is kept as long as the tokenizer stays as it is."""
+        state = (self.tokenizer, len(self.tokenizer), self.preset)
+        if self._kept is None or self._kept[0] != state:
+            self._kept = state, Composer(self.tokenizer, self.preset)
+        return self._kept[1]
 
     @property
     def tokenizer(self) -> Any:

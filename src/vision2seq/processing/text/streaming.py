@@ -9,6 +9,8 @@ from vision2seq.processing.text.pieces import is_byte, look
 from vision2seq.processing.text.tokenizer import Tokenizer
 
 REPLACEMENT = "\ufffd"
+_KEPT = 100_000
+"""Most texts that are remembered."""
 
 
 class IncrementalDecoder:
@@ -21,6 +23,7 @@ class IncrementalDecoder:
         tokenizer: Whose ids they are.
         skip_special_tokens: As in ``decode``.
         clean_up_tokenization_spaces: As in ``decode``.
+        known: Texts of ids that were met already; decoders of one tokenizer may share them while it stays as it is.
     """
 
     def __init__(
@@ -28,8 +31,10 @@ class IncrementalDecoder:
         tokenizer: Tokenizer,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
+        known: dict[tuple[int, ...], str] | None = None,
     ) -> None:
         self._tokenizer = tokenizer
+        self._known = {} if known is None else known
         self._skipped: set[str] = set()
         if skip_special_tokens:
             added = tokenizer.added_tokens_decoder
@@ -76,7 +81,13 @@ class IncrementalDecoder:
         return self._decode(self._window)[len(self._context) :]
 
     def _decode(self, ids: list[int]) -> str:
-        return self._tokenizer.decode(ids, clean_up_tokenization_spaces=False) if ids else ""
+        key = tuple(ids)
+        text = self._known.get(key)
+        if text is None:
+            text = self._tokenizer.decode(ids, clean_up_tokenization_spaces=False) if ids else ""
+            if len(key) <= 2 and len(self._known) < _KEPT:
+                self._known[key] = text
+        return text
 
     def _through(self, text: str) -> str:
         return self._clean.push(text) if self._clean is not None else text
