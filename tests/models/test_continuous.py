@@ -141,10 +141,11 @@ def test_an_image_that_the_model_cannot_take_fails_alone() -> None:
     model = model_of("trocr")
     good = tiny.pixels(4)
     images = [good[0], torch.zeros(3, 7, 9), *good[1:3], torch.full_like(good[0], float("nan"))]
-    rows = in_order(model.generate_each(enumerate(images), slots=1, max_new_tokens=5), 5)
-    assert [row.reason == "error" for row in rows] == [False, True, False, False, True]
-    assert rows[1].error is not None
-    assert "hold NaN or infinite numbers" in str(rows[4].error)
+    for slots in (1, 8):
+        rows = in_order(model.generate_each(enumerate(images), slots=slots, max_new_tokens=5), 5)
+        assert [row.reason == "error" for row in rows] == [False, True, False, False, True]
+        assert rows[1].error is not None
+        assert "hold NaN or infinite numbers" in str(rows[4].error)
     assert not list(model.generate_each(iter(()), max_new_tokens=5) or ())
 
 

@@ -109,7 +109,7 @@ class Plan:
     def runs_continuously(self, vocabulary: int) -> bool:
         """Whether rows may come and go one by one: see `generation.continuous`."""
         config = self.config
-        if not self.may_run_ahead or config.num_beams > 1 or config.num_return_sequences > 1 or self.keeps_scores:
+        if not self.may_run_ahead or config.num_beams > 1 or config.num_return_sequences > 1:
             return False
         if self.constraint is not None or config.stop_strings is not None or self.prefix_function is not None:
             return False

@@ -6,12 +6,19 @@ I images, R rows (running texts), T new tokens, S image tokens, D' width of what
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from vision2seq import registry
 from vision2seq.generation.session import StepOutput
 from vision2seq.models.decoders.base import Decoder
+
+
+def compiled_step(decoder: Decoder) -> Any:
+    """What runs this decoder's steps in compiled code, or None where the modules have to run."""
+    step_for = registry.STEPS.get(decoder.config.model_type)
+    return None if step_for is None else registry.resolve(step_for)(decoder)
 
 
 class ModelSession:
@@ -33,9 +40,7 @@ class ModelSession:
         self._cache = decoder.new_cache()
         decoder.put_cross(self._cache, memory)
         self._attentions, self._states = output_attentions, output_hidden_states
-        self._fast = None
-        if not (output_attentions or output_hidden_states) and decoder.config.model_type in registry.STEPS:
-            self._fast = registry.resolve(registry.STEPS[decoder.config.model_type])(decoder)
+        self._fast = None if output_attentions or output_hidden_states else compiled_step(decoder)
 
     def step(self, tokens: Tensor, /) -> StepOutput:
         """Feed ids (R, T) that were not fed yet."""

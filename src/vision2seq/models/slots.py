@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vision2seq import registry
 from vision2seq.errors import ImageError, OptionError
 from vision2seq.generation.continuous import Row, run_continuously
 from vision2seq.generation.loop import Plan
@@ -29,7 +28,7 @@ class SlotSession:
 
     Args:
         decoder: Shared with other sessions; nothing is kept on it.
-        step: What `step_for` gave for it.
+        step: What `session.compiled_step` gave for it.
         count: Rows at a time.
         prompt: (T,), what each text begins with.
     """
@@ -58,27 +57,19 @@ class SlotSession:
         return found
 
 
-def slot_session(decoder: Decoder, count: int, prompt: Tensor) -> SlotSession | None:
-    """A session for this decoder, or None where the modules have to run."""
-    if decoder.config.model_type not in registry.STEPS:
-        return None
-    step = registry.resolve(registry.STEPS[decoder.config.model_type])(decoder)
-    return None if step is None else SlotSession(decoder, step, count, prompt)
-
-
 @torch.no_grad()
 def each(
     model: Any,
     images: Iterable[tuple[Any, Tensor]],
     slots: int,
+    step: Any,
     plan: Plan,
     prompt: Tensor,
     for_encoder: dict[str, Any],
 ) -> Iterator[Row]:
     """Generate text for a stream of images; see `VisionEncoderDecoderModel.generate_each`."""
     for _, alike in itertools.groupby(images, key=lambda image: image[1].shape):
-        session = slot_session(model.decoder, slots, prompt)
-        assert session is not None
+        session = SlotSession(model.decoder, step, slots, prompt)
         failed: list[Row] = []
         admit = functools.partial(_admit, model, session, alike, for_encoder, failed)
         for row in run_continuously(session, admit, plan, int(prompt[-1])):
@@ -102,14 +93,22 @@ def _admit(
         chunk = list(itertools.islice(images, min(_ENCODED_TOGETHER, len(free) - len(keys))))
         if not chunk:
             break
-        try:
-            pixels = checked_pixels(torch.stack([one for _, one in chunk]))
-            _, memory = model.encode(pixels, None, **for_encoder)
-        except ImageError as error:
-            failed += [Row(key, reason="error", error=str(error)) for key, _ in chunk]
+        good: list[tuple[Any, Tensor]] = []
+        for key, one in chunk:
+            try:
+                good.append((key, checked_pixels(one[None])))
+            except ImageError as error:
+                failed.append(Row(key, reason="error", error=str(error)))
+        if not good:
             continue
-        session.admit(free[len(keys) : len(keys) + len(chunk)], memory)
-        keys += [key for key, _ in chunk]
+        try:
+            pixels = torch.cat([one for _, one in good]).to(model.device)
+            _, memory = model.encode(pixels, None, **for_encoder)
+        except ImageError as error:  # of a size that the model cannot take, which all of them have
+            failed += [Row(key, reason="error", error=str(error)) for key, _ in good]
+            continue
+        session.admit(free[len(keys) : len(keys) + len(good)], memory.to(model.decoder.device))
+        keys += [key for key, _ in good]
     return keys
 
 

@@ -27,8 +27,8 @@ from vision2seq.generation.continuous import Row
 from vision2seq.generation.loop import make_plan
 from vision2seq.layers.outputs import EncoderOutput, Seq2SeqOutput
 from vision2seq.models.base import PreTrainedModel
-from vision2seq.models.session import ModelSession
-from vision2seq.models.slots import checked_pixels, each, slot_session
+from vision2seq.models.session import ModelSession, compiled_step
+from vision2seq.models.slots import checked_pixels, each
 
 IGNORED_LABEL = -100
 _BATCH_BY_BATCH = (
@@ -531,9 +531,8 @@ class VisionEncoderDecoderModel(PreTrainedModel):
         vocabulary = self.get_input_embeddings().num_embeddings
         prompt = _prompt(config, torch.empty(1, 0), given, self.config, vocabulary)
         plan = make_plan(prompt, config, limit=self.decoder.max_positions, tokenizer=tokenizer)
-        if not plan.runs_continuously(vocabulary) or slot_session(self.decoder, slots, prompt[0]) is None:
-            return None
-        return each(self, images, slots, plan, prompt[0], for_encoder)
+        step = compiled_step(self.decoder) if plan.runs_continuously(vocabulary) else None
+        return None if step is None else each(self, images, slots, step, plan, prompt[0], for_encoder)
 
 
 def _prompt(
