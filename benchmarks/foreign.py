@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import describe, keep
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = Path(sys.executable)
@@ -264,9 +264,7 @@ def main() -> int:
     }
     print(table(figures))
     if options.out:
-        temporary = options.out.with_name(options.out.name + ".part")
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, options.out)
+        keep(figures, options.out)
     return 0
 
 

@@ -1,8 +1,9 @@
-"""What a benchmark's figures were measured on."""
+"""What a benchmark's figures were measured on, and where they are kept."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import sys
@@ -42,3 +43,10 @@ def describe(threads: int, packages: Iterable[str]) -> dict[str, Any]:
         **versions,
         "command": " ".join(["python", *sys.argv]),
     }
+
+
+def keep(figures: dict[str, Any], path: Path) -> None:
+    """Writes the figures as JSON, all of them or none."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, path)

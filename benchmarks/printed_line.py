@@ -33,7 +33,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from machine import describe
+from machine import describe, keep
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = ROOT / "outputs" / "lines"
@@ -444,9 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = {"machine": machine, "engines": described, "left out": left_out, "sets": by_set}
     print("\n".join(table(figures)))
     if options.out:
-        temporary = options.out.with_name(options.out.name + ".part")
-        temporary.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, options.out)
+        keep(figures, options.out)
     return 0
 
 

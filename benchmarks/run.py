@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from machine import describe
+from machine import describe, keep
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "outputs" / "checkpoints"
@@ -215,9 +215,7 @@ def main() -> int:
         for key, value in values.items():
             print(f"  {key:<64}{value:.3f}" if isinstance(value, float) else f"  {key:<64}{value}")
     if options.out:
-        temporary = options.out.with_name(options.out.name + ".part")
-        temporary.write_text(json.dumps(figures, indent=2) + "\n")
-        os.replace(temporary, options.out)
+        keep(figures, options.out)
     return 0
 
 

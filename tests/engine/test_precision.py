@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +72,8 @@ def test_any_number_of_threads(threads: int) -> None:
 
 @pytest.mark.skipif(library() is None, reason="the package was built without a C++ compiler")
 @pytest.mark.parametrize("lowered", ["portable", "avx2", "avx512"])
-def test_other_instruction_sets(lowered: str) -> None:
-    code = "import sys; sys.path[:0] = sys.argv[1:]; import test_precision as t; [t.compare(kind) for kind in t.KINDS]"
-    folders = [str(Path(__file__).parent), str(Path(tiny.__file__).parent)]
-    result = subprocess.run(
-        [sys.executable, "-c", code, *folders],
-        env=os.environ | {"VISION2SEQ_ISA": lowered},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+def test_other_instruction_sets(lowered: str, on_lesser_processor: Callable[[str, str], str]) -> None:
+    on_lesser_processor(lowered, "import test_precision as t; [t.compare(kind) for kind in t.KINDS]")
 
 
 def test_without_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
